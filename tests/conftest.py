@@ -1,0 +1,37 @@
+"""No test is skipped silently: under CI a skip whose reason is not expected fails the run."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_EXPECTED = Path(__file__).with_name("expected_skips.txt")
+
+
+class Skips:
+    """Collects the reasons of skips; complains at the end."""
+
+    def __init__(self) -> None:
+        lines = _EXPECTED.read_text("utf-8").splitlines()
+        self._expected = tuple(line for line in lines if line and not line.startswith("#"))
+        self._odd: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            if not any(part in reason for part in self._expected):
+                self._odd.append(f"{report.nodeid}: {reason}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._odd and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for odd in self._odd:
+            terminalreporter.write_line(f"UNEXPECTED SKIP {odd}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Skips(), "unexpected-skips")

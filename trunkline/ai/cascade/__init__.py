@@ -1,0 +1,1 @@
+"""Recogniser, language model and synthesiser chained into one AI session, with our own turn taking."""

@@ -1,0 +1,105 @@
+"""The way out of a cascade session: events in order, speech bounded, the dead silent."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from trunkline.ai.session import AiEvent, ReplyAudio, ReplyEnded, ReplyId, ReplyStarted, ReplyText, SessionLost
+
+_MOST_AUDIO_S = 2.0  # waiting for the consumer
+_MOST_EVENTS = 2000  # that are no audio: a consumer so far behind is gone
+
+
+class Outbox:
+    """One consumer. What is said of a reply after `kill` goes nowhere, and what of it still waits is taken back."""
+
+    def __init__(self, most_audio_s: float = _MOST_AUDIO_S) -> None:
+        """most_audio_s: speech that may wait for the consumer."""
+        self._most_audio_s = most_audio_s
+        self._events: deque[AiEvent] = deque()
+        self._audio_s = 0.0
+        self._dead: set[ReplyId] = set()
+        self._over = False
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be put."""
+        return self._over
+
+    @property
+    def full(self) -> bool:
+        """Whether audio must wait."""
+        return self._audio_s >= self._most_audio_s - 1e-6
+
+    def put(self, event: AiEvent) -> None:
+        """An event that is no audio; never waits."""
+        if self._over or self._is_dead(event):
+            return
+        if len(self._events) >= _MOST_EVENTS:
+            self._events.clear()
+            event = SessionLost(f"nobody took the last {_MOST_EVENTS} events")
+        self._events.append(event)
+        self._over = isinstance(event, SessionLost)
+        self._ready.set()
+
+    async def put_audio(self, event: ReplyAudio) -> None:
+        """Speech; waits while 2 s of it are not yet taken."""
+        while self.full and not self._over and not self._is_dead(event):
+            self._room.clear()
+            await self._room.wait()
+        self.put_audio_now(event)
+
+    def put_audio_now(self, event: ReplyAudio) -> bool:
+        """Speech whose source cannot wait; False when there was no room and it is gone."""
+        if self._over or self._is_dead(event):
+            return True
+        if self.full:
+            return False
+        self._events.append(event)
+        self._audio_s += event.frame.seconds
+        self._ready.set()
+        return True
+
+    def kill(self, reply: ReplyId) -> None:
+        """No event of this reply comes out from here on."""
+        self._dead.add(reply)
+        self._events = deque(event for event in self._events if not self._is_dead(event))
+        self._count()
+
+    def finish(self) -> None:
+        """The session is over; what waits is still given out."""
+        self._over = True
+        self._ready.set()
+        self._room.set()
+
+    async def events(self) -> AsyncIterator[AiEvent]:
+        """Everything put, until `finish` or SessionLost."""
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, ReplyAudio):
+                    self._audio_s -= event.frame.seconds
+                    self._tell_room()
+                yield event
+            if self._over:
+                return
+            self._ready.clear()
+            await self._ready.wait()
+
+    def _count(self) -> None:
+        self._audio_s = sum(event.frame.seconds for event in self._events if isinstance(event, ReplyAudio))
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        if not self.full:
+            self._room.set()
+
+    def _is_dead(self, event: AiEvent) -> bool:
+        match event:
+            case ReplyStarted() | ReplyText() | ReplyAudio() | ReplyEnded():
+                return event.reply in self._dead
+            case _:
+                return False

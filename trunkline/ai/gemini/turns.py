@@ -1,0 +1,403 @@
+"""The conversation as the vendor judges it: server messages and time in, `AiEvent`s out. No I/O.
+
+The vendor is the one judge of turns. It says "interrupted" when the caller speaks over the model; when the caller
+speaks while nobody else does, the first sign is a transcript, a voice activity message or the model's answer. The
+local ear only dates what the vendor noticed. Transcripts have no fixed order to audio and never cut a reply.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from trunkline.ai.gemini import words
+from trunkline.ai.gemini.ear import Ear
+from trunkline.ai.gemini.past import Line, Past
+from trunkline.ai.gemini.reply import Reply
+from trunkline.ai.gemini.wire import (
+    Blob,
+    FunctionCall,
+    ServerContent,
+    ServerMessage,
+    VoiceActivity,
+    rate_of,
+    usage_units,
+)
+from trunkline.ai.session import (
+    AiEvent,
+    CallerSaid,
+    CallerStartedSpeaking,
+    CallerStoppedSpeaking,
+    ReplyEnded,
+    ReplyId,
+    ReplyStarted,
+    Stage,
+    StageReached,
+    ToolCall,
+    Usage,
+)
+from trunkline.ai.tools import ToolResult
+
+Due: TypeAlias = Literal["", "nudge", "resume", "fresh"]
+STALE_S = 1.0  # audio this soon after an interruption belongs to what was interrupted
+FINAL_S = 0.6  # fragments of the caller's words may come this long after the answer began
+END_S = 0.2  # fragments of the model's words may come this long after its last audio
+LATE_TURN_S = 1.0  # turnComplete may come this long after the speech should have been heard
+IGNORED_S = 3.0  # sound of the caller that the vendor said nothing about for so long was no speech to it
+MOST_TOOLS = 16  # asked for and not answered
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tool that the model waits for. `link`: which connection it asked on."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    link: int
+
+
+class Turns:
+    """One call's turns, over all its connections. `stall_s`: longest wait for an answer before something is done."""
+
+    def __init__(self, stall_s: float) -> None:
+        self.ear = Ear()
+        self.past = Past()
+        self.counters: Counter[str] = Counter()
+        self.link = 0  # connections so far
+        self.turn = 0
+        self._stall_s = stall_s
+        self._replies = 0
+        self._reply: Reply | None = None
+        self._answered = 0  # newest turn whose first answer was heard
+        self._drains_until: float | None = None  # all was produced, the vendor thinks that it still plays
+        self._stale_until = 0.0
+        self._busy = False  # more may follow without the caller
+        self._caller_open = False
+        self._onset_s = 0.0  # of the caller's newest turn
+        self._settled_s = -1.0  # the caller's speech before this is dealt with
+        self._said = ""
+        self._said_at = 0.0
+        self._said_line: Line | None = None
+        self._final_at: float | None = None
+        self._early = ""  # the caller's words while the model speaks
+        self._tools: dict[str, Asked] = {}
+        self._asked: list[str] = []  # prompts without an answer
+        self._prompt = ""  # what the newest reply was asked for, if not by the caller
+        self._wait_from = 0.0  # of prompts and of tool results
+        self._owes = False  # tools were answered, the model has not spoken since
+        self._nudged_at: float | None = None
+        self._message_at = 0.0
+        self._broken: str | None = None  # words of a reply that a lost connection cut off
+
+    # ── what the server says ────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, message: ServerMessage, now: float) -> list[AiEvent]:
+        """Everything that one message brings about."""
+        out: list[AiEvent] = []
+        self._message_at = now
+        if message.server_content is not None:
+            self._content(message.server_content, now, out)
+        if message.voice_activity is not None:
+            self._activity(message.voice_activity, now, out)
+        if message.tool_call is not None:
+            for call in message.tool_call.function_calls or ():
+                self._tool(call, now, out)
+        if message.tool_call_cancellation is not None:
+            for id_ in message.tool_call_cancellation.ids or ():
+                self.counters["tools_cancelled"] += self._tools.pop(id_, None) is not None
+        if message.usage_metadata is not None and (units := usage_units(message.usage_metadata)):
+            out.append(Usage("gemini", units))
+        return out
+
+    def _content(self, content: ServerContent, now: float, out: list[AiEvent]) -> None:
+        heard, said = content.input_transcription, content.output_transcription
+        if heard is not None and heard.text:
+            self._heard(heard.text, now, out)
+        if content.interrupted:
+            self._interrupted(now, out)
+        if said is not None and said.text:
+            self._words(said.text, now, out)
+        if content.model_turn is not None:
+            for part in content.model_turn.parts or ():
+                if part.inline_data is not None and not part.thought:
+                    self._audio(part.inline_data, now, out)
+        if content.interaction_status:
+            self._busy = content.interaction_status == "IN_PROGRESS"
+        if content.generation_complete and self._reply is not None:
+            self._reply.complete_at = now
+            self._drains_until = self._reply.began + self._reply.sent_s
+        if content.turn_complete:
+            self._turn_complete(now, out)
+
+    def _turn_complete(self, now: float, out: list[AiEvent]) -> None:
+        self._end_reply(out)
+        self._drains_until = None
+        self._stale_until = 0.0
+        early, self._early = self._early, ""
+        if early:
+            self._heard(early, now, out)
+
+    # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _interrupted(self, now: float, out: list[AiEvent]) -> None:
+        engaged = self._reply is not None or self._drains_until is not None
+        if not engaged and not (self._unsettled and now - self.ear.last_at < 1.0):
+            self.counters["phantom_interrupts"] += 1
+            return
+        self._open_caller(now, out)
+        if engaged:
+            self._stale_until = now + STALE_S
+        if self._reply is not None:
+            self._end_reply(out)
+        self._drains_until = None
+
+    @property
+    def _unsettled(self) -> bool:
+        """The caller has spoken since the last turn that was dealt with."""
+        return self.ear.last_s > self._settled_s + 0.05
+
+    def _open_caller(self, now: float, out: list[AiEvent]) -> None:
+        if self._caller_open:
+            return
+        self._finish_said(out)
+        self._caller_open = True
+        self.turn += 1
+        recent = self._unsettled and self.ear.last_s >= 0.0
+        self._onset_s = self.ear.onset_s if recent else max(0.0, self.ear.heard_s - 0.3)
+        self._said, self._early = self._early, ""
+        self._said_at = now
+        self._said_line = self.past.begin("user")
+        self._said_line.text = self._said
+        out.append(CallerStartedSpeaking(self.turn, self._onset_s))
+
+    def _close_caller(self, now: float, out: list[AiEvent]) -> None:
+        """The model answers: whatever the caller said is over."""
+        if not self._caller_open:
+            if not self._unsettled or self.ear.run_s < 0.2 or self._asked or self._owes:
+                return
+            self._open_caller(now, out)
+        self._caller_open = False
+        end_s = max(self.ear.last_s, self._onset_s + 0.02)
+        out.append(CallerStoppedSpeaking(self.turn, end_s))
+        if self._unsettled:
+            out.append(StageReached(self.turn, Stage.SPEECH_ENDED, self.ear.last_at))
+        self._settled_s = max(self._settled_s, end_s)
+        self._final_at = now + FINAL_S
+
+    def _heard(self, text: str, now: float, out: list[AiEvent]) -> None:
+        """A fragment of the caller's words."""
+        if not self._caller_open:
+            speaks = self._reply is not None or self._drains_until is not None
+            if speaks and self._final_at is None and self._unsettled:
+                self._early += text
+                return
+            if self._said_line is None or (self._unsettled and not speaks):
+                self._open_caller(now, out)
+        self._said += text
+        self._said_at = now
+        if self._said_line is not None:
+            self._said_line.text = self._said
+        final = not self._caller_open and self._final_at is None
+        out.append(CallerSaid(self.turn, self._said.strip(), final))
+
+    def _finish_said(self, out: list[AiEvent]) -> None:
+        if self._final_at is not None:
+            self._final_at = None
+            out.append(CallerSaid(self.turn, self._said.strip()))
+
+    def _activity(self, activity: VoiceActivity, now: float, out: list[AiEvent]) -> None:
+        idle = self._reply is None and self._drains_until is None
+        if activity.type == "ACTIVITY_START" and idle:
+            self._open_caller(now, out)
+        elif activity.type == "ACTIVITY_END" and self._caller_open:
+            out.append(StageReached(self.turn, Stage.TURN_ENDED, now))
+
+    # ── the model ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _audio(self, blob: Blob, now: float, out: list[AiEvent]) -> None:
+        if not blob.data or not (reply := self._speaking(now, out)):
+            return
+        if event := reply.audio(blob.data, rate_of(blob.mime_type), now):
+            if self._answered < reply.turn:
+                self._answered = reply.turn
+                out.append(StageReached(reply.turn, Stage.FIRST_AUDIO, now))
+            out.append(event)
+
+    def _words(self, text: str, now: float, out: list[AiEvent]) -> None:
+        if self._reply is None and self._drains_until is not None:
+            self.counters["late_words"] += 1  # behind the end of their reply
+        elif (reply := self._speaking(now, out)) and (event := reply.words(text)):
+            out.append(event)
+
+    def _speaking(self, now: float, out: list[AiEvent]) -> Reply | None:
+        """The reply that this belongs to; None when nobody wants it."""
+        if self._reply is None and now < self._stale_until:
+            self.counters["stale"] += 1
+            return None
+        if self._reply is None:
+            self._reply = self._begin(now, out)
+        if self._reply.dead:
+            self.counters["stale"] += 1
+            return None
+        return self._reply
+
+    def _begin(self, now: float, out: list[AiEvent]) -> Reply:
+        self._close_caller(now, out)
+        self._prompt = " ".join(self._asked)
+        self._asked.clear()
+        self._owes, self._nudged_at, self._drains_until = False, None, None
+        self._replies += 1
+        id_ = ReplyId(f"g{self._replies}")
+        out.append(ReplyStarted(id_, self.turn))
+        return Reply(id_, self.turn, self.past.begin("model", id_), now)
+
+    def _end_reply(self, out: list[AiEvent]) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None and not reply.dead:
+            if event := reply.last_words():
+                out.append(event)
+            out.append(ReplyEnded(reply.id))
+
+    def cut(self, reply: ReplyId, heard_s: float) -> None:
+        """The reply was cut on our side: what still comes of it is nobody's."""
+        self.past.cut(reply, heard_s)
+        if self._reply is not None and self._reply.id == reply:
+            self._reply.dead = True
+
+    # ── tools and prompts ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _tool(self, call: FunctionCall, now: float, out: list[AiEvent]) -> None:
+        name, arguments = call.name or "", call.args or {}
+        id_ = call.id or f"unnamed-{name}-{len(self._tools)}"
+        if id_ in self._tools or len(self._tools) >= MOST_TOOLS:
+            self.counters["tools_refused"] += 1
+            return
+        self._close_caller(now, out)
+        self._asked.clear()
+        self._nudged_at = None
+        self._tools[id_] = Asked(name, arguments, self.link)
+        out.append(ToolCall(id_, name, arguments, self.turn))
+
+    def resolve(self, result: ToolResult, now: float) -> Asked | None:
+        """Who asked for this result; None: nobody, or nobody any more."""
+        asked = self._tools.pop(result.id, None)
+        if asked is not None:
+            self.past.add("model", f"[{asked.name}: {result.error or result.value}]")
+            self._owes, self._wait_from = True, now
+        return asked
+
+    def ask(self, text: str, now: float) -> None:
+        """The model was, or will be, told to speak."""
+        if len(self._asked) < 4:
+            self._asked.append(text)
+        self._wait_from = now
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: float) -> list[AiEvent]:
+        """What time alone brings about."""
+        out: list[AiEvent] = []
+        reply = self._reply
+        if reply is not None and reply.complete_at is not None and now >= reply.complete_at + END_S:
+            self._end_reply(out)
+        elif reply is not None and self._ran_dry(reply, now) and (reply.sounds_complete or reply.dead):
+            self.counters["missing_completions"] += 1
+            self._turn_complete(now, out)
+        if self._drains_until is not None and now >= self._drains_until + LATE_TURN_S:
+            self._turn_complete(now, out)
+        if self._final_at is not None and now >= self._final_at:
+            self._finish_said(out)
+        return out
+
+    def _ran_dry(self, reply: Reply, now: float) -> bool:
+        quiet = now - reply.last_at >= self._stall_s and now >= reply.began + reply.sent_s
+        return quiet and reply.complete_at is None
+
+    def due(self, now: float) -> Due:
+        """What to do about a model that says nothing although it should: a connection without any sign of life is
+        resumed elsewhere; a session that lives and does not speak is begun afresh."""
+        if self._reply is not None:
+            return "resume" if self._ran_dry(self._reply, now) else ""
+        since = self._waits_since()
+        if since is None or now - since < self._stall_s:
+            return ""
+        if self._nudged_at is None:
+            return "nudge"
+        if now - self._nudged_at < self._stall_s / 2:
+            return ""
+        return "fresh" if self._message_at > since or (self._caller_open and self._said) else "resume"
+
+    def nudged(self, now: float) -> None:
+        """It was told to answer."""
+        self._nudged_at = now
+
+    def _waits_since(self) -> float | None:
+        ear = self.ear
+        if self._drains_until is not None or self._tools or ear.speaking:
+            return None
+        if self._caller_open and self._said:
+            return max(ear.last_at, self._said_at)
+        if self._asked or self._owes:
+            return self._wait_from
+        unheard = ear.run_s >= 0.6 and self._unsettled
+        if unheard and self._message_at < ear.last_at - (ear.last_s - ear.onset_s):
+            return ear.last_at
+        return None
+
+    def quiet(self, now: float) -> bool:
+        """Whether a connection could be replaced without anybody noticing."""
+        busy = self._reply is not None or self._drains_until is not None or self._busy
+        waits = self._caller_open or self._asked or self._tools or self._owes
+        calm = not self.ear.speaking and (not self._unsettled or now - self.ear.last_at >= IGNORED_S)
+        return not busy and not waits and calm
+
+    # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def lost(self, now: float) -> list[AiEvent]:
+        """The connection is gone."""
+        out: list[AiEvent] = []
+        reply = self._reply
+        if reply is not None and reply.complete_at is None and not reply.dead:
+            self._broken = reply.said
+        self._end_reply(out)
+        self._drains_until, self._busy, self._stale_until = None, False, 0.0
+        self._nudged_at = None
+        if self._caller_open:  # the audio is heard again, and written down again
+            self._said = ""
+            if self._said_line is not None:
+                self._said_line.text = ""
+        return out
+
+    def replay_from(self) -> float | None:
+        """From where on (seconds of the heard stream) the new connection must hear what the old one heard."""
+        if self._caller_open:
+            return self._onset_s
+        return self.ear.onset_s if self._unsettled and self.ear.run_s >= 0.1 else None
+
+    @property
+    def settled_s(self) -> float:
+        """The caller's speech before this is never asked for again."""
+        return self.ear.heard_s if self.replay_from() is None else min(self._onset_s, self.ear.onset_s)
+
+    def connected(self, now: float) -> list[str]:
+        """A connection is there. What is to be said to the model at once."""
+        self.link += 1
+        self._message_at = now
+        said: list[str] = []
+        if self._broken is not None:
+            said.append(words.go_on(self._broken, self._said.strip(), self._prompt))
+        elif self._asked:
+            said.extend(self._asked)
+        elif self._owes and not self._tools:
+            said.append(words.NUDGE)
+        if said:
+            self._asked = self._asked or said
+        self._wait_from = now
+        self._broken = None
+        return said
+
+    def finish(self) -> list[AiEvent]:
+        """The session ends: what is known of the caller's last words."""
+        out: list[AiEvent] = []
+        self._finish_said(out)
+        return out

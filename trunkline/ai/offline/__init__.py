@@ -1,0 +1,1 @@
+"""The built-in agent: recogniser, receptionist and voice that need no key, network or server."""

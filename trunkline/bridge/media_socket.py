@@ -1,0 +1,441 @@
+"""A carrier's media websocket as a `CallLeg`: the shell around a pure dialect and two pure reckonings.
+
+    socket ─► reader ─► dialect ─► Inbound ─► audio()          room(), send() ─► out ─► writer ─► socket
+                           └─────────────────► events() ◄── FarEnd (marks, unplayed) ◄───┘
+
+One task reads, one writes; a timer fills silence, settles marks and notices a far end that does not read. Both tasks
+belong to `open_media_leg`. How a leg ends:
+
+- the carrier's goodbye (`stop`), or a close with a goodbye code (1000, 1001, 1005): completed, by the caller;
+- a socket that vanished, broke, or does not take a message for `STALL_S`: media_lost, the carrier's fault;
+- a far end that never stops flooding: carrier_failed; our own `end(cause)`: that cause.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from trunkline.bridge.channel import Channel
+from trunkline.bridge.dialect import (
+    MediaDialect,
+    MediaProfile,
+    Message,
+    StreamStarted,
+    StreamStopped,
+    WireAudio,
+    WireDigits,
+    WireEvent,
+    WireMark,
+)
+from trunkline.bridge.far_end import FarEnd
+from trunkline.bridge.inbound import Inbound
+from trunkline.bridge.leg import Answered, Digit, Ended, LegEvent, LegInfo, Oddity, Played
+from trunkline.bridge.opening import close, described, understood
+from trunkline.bridge.outgoing import Outgoing
+from trunkline.bridge.rate import RateLimit
+from trunkline.bridge.timers import Alarm, Naps
+from trunkline.bridge.wire_socket import POLITE, AiohttpSocket, Socket
+from trunkline.clock import Clock
+from trunkline.codecs.frame import AudioFrame
+from trunkline.errors import ProtocolError
+from trunkline.outcome import EndCause, Fault, Outcome
+
+__all__ = ["AiohttpSocket", "MediaSocketLeg", "Socket", "open_media_leg"]
+
+EAR_S = 1.0  # audio held for a consumer that is late
+EVENTS = 1000  # events held for a consumer that is late
+SILENT_S = 0.3  # a wire silent for longer is filled up
+FILL_S = 0.1  # silence given at a time
+QUEUE_S = 1.0  # audio beyond the lead that may wait in front of a slow socket
+MARKS = 256  # outstanding; later ones are timed by our clock alone
+STALL_S = 5.0  # a message not taken for so long: the far end is gone
+GOODBYE_S = 2.0  # hang-up and closing handshake
+ECHO_S = 0.1  # the same key again within this is the same press
+FLOOD_S = 5.0  # so many seconds' worth of refused messages in a row end the leg
+YIELD_EVERY = 64  # messages read without giving way
+TICK_S = 0.001  # what a timer may be early
+
+SHELL_ODDITIES = frozenset({"too_large", "flood", "unknown_mark", "codec_changed"})
+_FAULTS: Mapping[EndCause, Fault] = {
+    EndCause.ABANDONED: "caller",
+    EndCause.BUSY: "callee",
+    EndCause.NO_ANSWER: "callee",
+    EndCause.REJECTED: "callee",
+    EndCause.SILENCE: "caller",
+    EndCause.ADMISSION: "us",
+    EndCause.DRAINED: "us",
+    EndCause.INTERNAL: "us",
+    EndCause.MEDIA_LOST: "carrier",
+    EndCause.CARRIER_FAILED: "carrier",
+    EndCause.PROVIDER_FAILED: "provider",
+}
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_media_leg(
+    socket: Socket,
+    profile: MediaProfile,
+    query: Mapping[str, str],
+    *,
+    clock: Clock,
+    start_timeout_s: float = 10.0,
+    max_message_bytes: int | None = None,
+    max_messages_per_s: float | None = None,
+) -> AsyncIterator["MediaSocketLeg"]:
+    """A leg over an accepted websocket, from the carrier's description of the stream to the closed socket.
+
+    query: the handshake's parameters. The limits default to the profile's. An error of the body leaves as it is and
+    ends the leg as `internal`, a cancellation as `drained`, falling off its end as `completed`.
+    Raises ProtocolError when the carrier does not describe the stream within `start_timeout_s`, or hangs up before.
+    """
+    dialect = profile.dialect(query)
+    most = max_message_bytes or profile.max_message_bytes
+    rate = RateLimit(max_messages_per_s or profile.max_messages_per_s)
+    try:
+        early = await described(socket, profile, dialect, most=most, timeout_s=start_timeout_s)
+    except ProtocolError as error:
+        await close(socket, 1002, str(error), within_s=GOODBYE_S / 2)
+        raise
+    leg = MediaSocketLeg(socket, profile, dialect, early, clock, most, rate)
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as tasks:
+        pumps = [tasks.create_task(leg._read(), name="leg.reader"), tasks.create_task(leg._write(), name="leg.writer")]
+        cause = EndCause.DRAINED  # if neither of the two below: cancelled
+        try:
+            yield leg
+            cause = EndCause.COMPLETED
+        except Exception as error:  # raised again below, free of the group's wrapping
+            failure, cause = error, EndCause.INTERNAL
+        finally:
+            await leg.end(cause)
+            for pump in pumps:
+                pump.cancel()
+    if failure is not None:
+        raise failure
+
+
+class MediaSocketLeg:
+    """`CallLeg` over a media websocket. Made by `open_media_leg`, for the loop that owns the call."""
+
+    def __init__(
+        self,
+        socket: Socket,
+        profile: MediaProfile,
+        dialect: MediaDialect,
+        early: Sequence[WireEvent],
+        clock: Clock,
+        max_message_bytes: int,
+        rate: RateLimit,
+    ) -> None:
+        """early: the events up to and including the first `StreamStarted`."""
+        self._socket = socket
+        self._dialect = dialect
+        self._clock = clock
+        self._most = max_message_bytes
+        self._rate = rate
+        self._info = _facts(profile, early)
+        self._frame_bytes = max(1, self._info.codec.bytes_per_second * profile.frame_ms // 1000)
+        self._room_s = max(profile.lead_s - profile.frame_ms / 1000, 0.0)
+        self._queue_s = profile.lead_s + QUEUE_S
+        self._counters: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._events: Channel[LegEvent] = Channel(EVENTS)
+        self._audio: Channel[AudioFrame] = Channel(EAR_S, lambda frame: frame.seconds)
+        self._far = FarEnd()
+        self._has_marks = dialect.mark("") is not None
+        self._out = Outgoing(socket, dialect, self._far, clock, self._mark_left)
+        self._rooms = Naps()
+        self._last_keys = ("", float("-inf"))
+        self._received = 0
+        self._ending: Outcome | None = None  # ours, once we hang up
+        self._over = False
+        self._closed = asyncio.Event()
+        self._alarm = Alarm(self._ring)
+        now = clock.monotonic()
+        self._silence_at = now + SILENT_S
+        self._inbound = Inbound(self._info.codec, self._counters)
+        self._tell(Answered())
+        self._alarm.by(self._silence_at, now)
+        started = False
+        for event in early:
+            if started or not isinstance(event, StreamStarted):
+                self._happened(event, now)
+            started = started or isinstance(event, StreamStarted)
+
+    # -- what the call sees
+
+    @property
+    def info(self) -> LegInfo:
+        """Facts, fixed once the leg is up."""
+        return self._info
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Everything dropped, filled in, concealed, odd, so far. Names: docs/carriers/smartflo.md."""
+        far = {"early_marks": self._far.early_marks, "late_marks": self._far.late_marks}
+        return self._counters | {name: n for name, n in far.items() if n}
+
+    def events(self) -> AsyncIterator[LegEvent]:
+        """What happens on the leg, `Answered` first, `Ended` last; one consumer."""
+        return self._events
+
+    def audio(self) -> AsyncIterator[AudioFrame]:
+        """The caller's voice in pieces of 10 to 200 ms; one consumer; at most 1 s is held."""
+        return self._audio
+
+    async def room(self) -> None:
+        """Return once a frame may be sent and the far end still holds no more than the lead; or at the end."""
+        while not self._over:
+            wait = self._far.unplayed(self._clock.monotonic()) - self._room_s
+            if wait <= TICK_S / 2:
+                return
+            await self._rooms.nap(wait)
+
+    def send(self, payload: bytes) -> None:
+        """payload: whole frames of `info.codec`; a broken frame is filled up with silence and counted."""
+        if self._over or self._ending is not None:
+            self._count("sent_after_end")
+            return
+        if not payload:
+            return
+        if len(payload) % self._frame_bytes:
+            payload = self._padded(payload)
+        seconds = self._info.codec.seconds(payload)
+        if self._far.queued_s > self._queue_s:
+            self._count("outgoing_dropped_ms", round(seconds * 1000))
+            return
+        self._out.audio(payload, seconds)
+
+    def mark(self, label: str) -> None:
+        """Ask to be told by `Played(label)`; exactly once, before `Ended`."""
+        if self._over:
+            self._count("marks_after_end")
+            return
+        echoes = self._has_marks and self._far.outstanding() < MARKS
+        self._out.mark(self._far.mark(label, echoes=echoes), echoes=echoes)
+
+    def flush(self) -> float:
+        """Empty our own queue, then the far end's: seconds sent, not yet played, and now never will be."""
+        if self._over:
+            return 0.0
+        lost, marks = self._far.flush(self._clock.monotonic())
+        self._out.purge()
+        if self._out.dirty and self._ending is None:
+            self._out.control(self._dialect.clear())
+            self._out.dirty = False
+        for label, dropped in marks:
+            self._tell(Played(label, dropped))
+        self._count("flushes")
+        self._rooms.wake()
+        return lost
+
+    def playing(self) -> bool:
+        """True while the far end, or our queue to it, still holds audio of ours."""
+        return self._far.unplayed(self._clock.monotonic()) > TICK_S
+
+    async def end(self, cause: EndCause) -> None:
+        """Hang up: the in-band message where there is one, then close; within GOODBYE_S. Idempotent."""
+        if self._ending is not None:
+            await self._closed.wait()
+            return
+        self._ending = Outcome(cause, _FAULTS.get(cause, "nobody"))
+        try:
+            if not await self._hang_up():
+                self._count("goodbye_timeouts")
+        finally:
+            self._finish(self._ending)
+            self._closed.set()
+
+    # -- in
+
+    async def _read(self) -> None:
+        try:
+            while not self._over:
+                message = await self._socket.receive()
+                if message is None:
+                    self._socket_closed()
+                    return
+                self._take(message)
+                self._received += 1
+                if self._audio.held > EAR_S / 2 or not self._received % YIELD_EVERY:
+                    await asyncio.sleep(0)  # a burst: let the consumer have its turn
+        except OSError as error:
+            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(error)[:200]))
+        except Exception:
+            self._broken("reader")
+
+    def _take(self, message: Message) -> None:
+        now = self._clock.monotonic()
+        if not self._rate.admits(now):
+            self._happened(Oddity("flood"), now)
+            if self._rate.refused > FLOOD_S * self._rate.per_s:
+                self._finish(Outcome(EndCause.CARRIER_FAILED, "carrier", "flood"))
+            return
+        for event in understood(self._dialect, message, self._most):
+            self._happened(event, now)
+
+    def _happened(self, event: WireEvent, now: float) -> None:
+        if self._over:
+            return
+        match event:
+            case WireAudio():
+                self._silence_at = now + SILENT_S
+                for frame in self._inbound.receive(event):
+                    self._hear(frame)
+            case WireMark(label):
+                self._echoed(label, now)
+            case WireDigits(keys):
+                self._pressed(keys, now)
+            case Oddity():
+                self._odd(event)
+            case StreamStarted():
+                self._described_again(event)
+            case StreamStopped(reason):
+                self._finish(Outcome(EndCause.COMPLETED, "caller", reason))
+
+    def _hear(self, frame: AudioFrame) -> None:
+        dropped = self._audio.put(frame)
+        if dropped:
+            self._count("audio_dropped_ms", round(dropped * 1000))
+
+    def _pressed(self, keys: str, now: float) -> None:
+        last, at = self._last_keys
+        if keys == last and now - at < ECHO_S:
+            self._count("digits_repeated", len(keys))
+            return
+        self._last_keys = (keys, now)
+        for key in keys:
+            self._tell(Digit(key))
+
+    def _echoed(self, name: str, now: float) -> None:
+        if not self._far.echo(name, now):
+            self._odd(Oddity("unknown_mark", name))
+        self._settle(now)
+
+    def _odd(self, oddity: Oddity) -> None:
+        self._count(oddity.kind)
+        if oddity.kind not in self._told:
+            self._told.add(oddity.kind)
+            self._tell(Oddity(oddity.kind, oddity.detail[:200]))
+
+    def _described_again(self, started: StreamStarted) -> None:
+        """Same call, new ids (the dialect has them). A codec that changed is heard rightly from here on."""
+        was, is_now = self._inbound.codec, started.codec
+        if (was.name, was.rate) != (is_now.name, is_now.rate):
+            self._odd(Oddity("codec_changed", f"{was.name}/{was.rate} to {is_now.name}/{is_now.rate}"))
+            self._inbound.use(started.codec)
+
+    def _socket_closed(self) -> None:
+        code = self._socket.close_code
+        if code in POLITE:
+            self._finish(Outcome(EndCause.COMPLETED, "caller", str(code)))
+        else:
+            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(code or "")))
+
+    # -- out
+
+    async def _write(self) -> None:
+        try:
+            await self._out.run()
+        except OSError as error:
+            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(error)[:200]))
+        except Exception:
+            self._broken("writer")
+
+    def _mark_left(self, now: float) -> None:
+        self._alarm.by(self._far.next_settling(), now)
+
+    def _padded(self, payload: bytes) -> bytes:
+        """Only the end of an utterance may need this; in its middle it would be a gap."""
+        missing = -len(payload) % self._frame_bytes
+        self._count("padded_bytes", missing)
+        silence = self._info.codec.silence
+        return payload + (silence * missing)[:missing]
+
+    # -- the end
+
+    async def _hang_up(self) -> bool:
+        """Say goodbye behind nothing but control messages, and close; False when the far end did not take it."""
+        polite = True
+        if not self._over:
+            self._out.purge()
+            self._out.control(self._dialect.hang_up())
+            polite = await self._out.drain(GOODBYE_S / 2)
+        return await close(self._socket, 1000, "", within_s=GOODBYE_S / 2) and polite
+
+    def _finish(self, outcome: Outcome) -> None:
+        """The one way out: outstanding marks, `Ended`, and everyone who waits is told. Our own hang-up wins."""
+        if self._over:
+            return
+        for frame in self._inbound.rest():
+            self._hear(frame)
+        self._over = True
+        _, marks = self._far.flush(self._clock.monotonic())
+        for label, dropped in marks:
+            self._tell(Played(label, dropped))
+        self._tell(Ended(self._ending or outcome))
+        self._events.close()
+        self._audio.close()
+        self._alarm.off()
+        self._rooms.wake()
+        self._out.over()
+
+    def _broken(self, part: str) -> None:
+        """A bug of ours ends this call and no other."""
+        _log.exception("leg.broken", part=part, carrier=self._info.carrier)
+        self._finish(Outcome(EndCause.INTERNAL, "us", part))
+
+    # -- time
+
+    def _ring(self) -> None:
+        try:
+            self._tick(self._clock.monotonic() + TICK_S)
+        except Exception:
+            self._broken("timer")
+
+    def _tick(self, now: float) -> None:
+        if self._over:
+            return
+        since = self._out.sending_since
+        if since is not None and now - since > STALL_S:
+            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", "stalled"))
+            return
+        if now >= self._silence_at:
+            self._silence_at = max(self._silence_at + FILL_S, now - EAR_S)  # a process that slept owes no hours of it
+            self._hear(self._inbound.silence(FILL_S))
+        self._settle(now)
+        self._alarm.by(self._silence_at, now)
+
+    def _settle(self, now: float) -> None:
+        for label in self._far.settled(now):
+            self._tell(Played(label))
+        self._alarm.by(self._far.next_settling(), now)
+
+    # -- telling
+
+    def _tell(self, event: LegEvent) -> None:
+        dropped = self._events.put(event)
+        if dropped:
+            self._count("events_dropped", round(dropped))
+
+    def _count(self, name: str, by: int = 1) -> None:
+        self._counters[name] = self._counters.get(name, 0) + by
+
+
+def _facts(profile: MediaProfile, early: Sequence[WireEvent]) -> LegInfo:
+    started = next(event for event in early if isinstance(event, StreamStarted))
+    return LegInfo(
+        direction=started.direction,
+        from_=started.from_,
+        to=started.to,
+        carrier=profile.name,
+        codec=started.codec,
+        frame_ms=profile.frame_ms,
+        lead_s=profile.lead_s,
+        carrier_ref=started.carrier_ref,
+        stream_ref=started.stream_id,
+        parameters=started.parameters,
+    )

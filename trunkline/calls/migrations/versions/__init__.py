@@ -1,0 +1,1 @@
+"""One file per schema step, in the order of their numbers."""

@@ -1,0 +1,167 @@
+"""The mouth: speech out. `room()` first, then `pop()` and `send()` with nothing between, so that a cut finds no frame
+in anybody's hand."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from trunkline.ai.session import SILENT_DBOV
+from trunkline.bridge.leg import CallLeg
+from trunkline.calls.playout import Piece, Playout
+from trunkline.clock import Clock
+from trunkline.codecs.codec import Codec
+from trunkline.codecs.frame import AudioFrame
+from trunkline.codecs.level import rms_dbov
+from trunkline.codecs.resample import Resampler
+
+FAR_WINDOW_S = 0.45  # echo of what the ear was given comes back within this
+MARK_EVERY_S = 1.0
+_LONGEST_MESSAGE_MS = 100
+
+
+def message_frames(frame_ms: int, lead_s: float) -> int:
+    """Frames in one wire message at most: 100 ms, and a fifth of the lead, which a message may overshoot."""
+    longest_ms = min(_LONGEST_MESSAGE_MS, int(lead_s * 1000) // 5)
+    return max(1, longest_ms // frame_ms)
+
+
+class FarLevel:
+    """How loud the caller's ear was given our voice, by a clock of what plays when. Pure; times in s."""
+
+    def __init__(self) -> None:
+        self._coming: deque[tuple[float, float, float]] = deque()  # (begins, ends, dBov), not overlapping
+        self._played: deque[tuple[float, float]] = deque()  # (ends, dBov) of what began: later and quieter to the right
+        self.plays_until = 0.0
+
+    def gave(self, now: float, seconds: float, level_dbov: float) -> float:
+        """A payload went on the wire. Returns when it begins to be heard."""
+        begins = max(now, self.plays_until)
+        self.plays_until = begins + seconds
+        self._coming.append((begins, self.plays_until, level_dbov))
+        return begins
+
+    def cut(self, now: float, dropped_s: float) -> float:
+        """The newest `dropped_s` will never be heard. Returns the moment at which the voice stops."""
+        self.plays_until = max(now, self.plays_until - dropped_s)
+        while self._coming and self._coming[-1][0] >= self.plays_until:
+            self._coming.pop()
+        if self._coming:
+            begins, ends, level = self._coming[-1]
+            self._coming[-1] = (begins, min(ends, self.plays_until), level)
+        elif self._played:
+            ends, level = self._played[-1]
+            self._played[-1] = (min(ends, self.plays_until), level)
+        return self.plays_until
+
+    def loudest(self, now: float) -> float:
+        """dBov, the maximum over the last 450 ms; -96 when nothing was heard."""
+        self._advance(now)
+        return self._played[0][1] if self._played else SILENT_DBOV
+
+    def _advance(self, now: float) -> None:
+        """What has begun by now joins what was heard. It hides what is older and no louder, so that the first of them
+        is the loudest: each frame of the caller asks for it."""
+        coming, played = self._coming, self._played
+        while coming and coming[0][0] <= now:
+            _, ends, level = coming.popleft()
+            while played and played[-1][1] <= level:
+                played.pop()
+            played.append((ends, level))
+        while played and played[0][0] < now - FAR_WINDOW_S:
+            played.popleft()
+
+
+class Voice:
+    """Reply audio of any rate → payload of the leg's codec. State per call; the filter starts anew with each reply."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._rate = codec.rate
+        self._encoder = codec.encoder()
+        self._resampler: Resampler | None = None
+        self._from_rate = codec.rate
+
+    def payload(self, frame: AudioFrame) -> bytes:
+        """The frame as payload; up to 2 ms of it stay in the filter."""
+        if frame.rate == self._rate:
+            return self._encoder.encode(frame.pcm)
+        if self._resampler is None or self._from_rate != frame.rate:
+            self._resampler, self._from_rate = Resampler(frame.rate, self._rate), frame.rate
+        return self._encoder.encode(self._resampler.push(frame.pcm))
+
+    def rest(self) -> bytes:
+        """What the filter still holds; the next frame begins a new reply."""
+        if self._resampler is None:
+            return b""
+        pcm = self._resampler.flush()
+        self._resampler = None
+        return self._encoder.encode(pcm)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A piece went on the wire; `starts` is when it begins to be heard (clock, s), `labels` the marks behind it."""
+
+    piece: Piece
+    at: float
+    starts: float
+    pcm: bytes  # the piece decoded again, s16le at the codec's rate
+    labels: tuple[str, ...] = ()
+
+
+class Mouth:
+    """The pump from playout to leg. `gave` is called after each piece, in the same breath."""
+
+    def __init__(self, leg: CallLeg, playout: Playout, clock: Clock, gave: Callable[[Given], None]) -> None:
+        self._leg = leg
+        self._playout = playout
+        self._clock = clock
+        self._gave = gave
+        self._codec = leg.info.codec
+        self._decoder = leg.info.codec.decoder()
+        self._frames = message_frames(leg.info.frame_ms, leg.info.lead_s)
+        self._something = asyncio.Event()
+        self._labels = 0
+        self._marked_at = 0.0
+        self.far = FarLevel()
+
+    def wake(self) -> None:
+        """Something waits in playout."""
+        self._something.set()
+
+    def mark(self) -> str:
+        """Put a mark behind everything sent; its label is new."""
+        self._labels += 1
+        label = f"m{self._labels}"
+        self._leg.mark(label)
+        self._marked_at = self._clock.monotonic()
+        return label
+
+    def cut(self) -> float:
+        """Flush the leg. Returns the seconds that will never be heard."""
+        dropped_s = self._leg.flush()
+        self.far.cut(self._clock.monotonic(), dropped_s)
+        return dropped_s
+
+    async def run(self) -> NoReturn:
+        """Pump until cancelled."""
+        while True:
+            await self._leg.room()
+            piece = self._playout.pop(self._frames)
+            if piece is None:
+                self._something.clear()
+                await self._something.wait()
+            else:
+                self._say(piece)
+
+    def _say(self, piece: Piece) -> None:
+        if piece.payload:
+            self._leg.send(piece.payload)
+        now = self._clock.monotonic()
+        pcm = self._decoder.decode(piece.payload)
+        starts = self.far.gave(now, self._codec.seconds(piece.payload), rms_dbov(pcm))
+        labels: tuple[str, ...] = ()
+        if piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S:
+            labels = (self.mark(),)
+        self._gave(Given(piece, now, starts, pcm, labels))

@@ -1,0 +1,74 @@
+"""`CallRecord`: what is kept of a call. Built once at its end by folding its events; never edited in place."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from trunkline.calls.events import CallEnded, CallEvent, CallStarted, Used
+from trunkline.calls.timeline import Timeline, Turn, TurnFold, of_record
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. Times are aware UTC; numbers E.164."""
+
+    id: str
+    tenant: str
+    direction: str
+    carrier: str
+    carrier_ref: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    agent: str
+    provider: str
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None = None  # None: the call is live
+    cause: str = ""
+    fault: str = ""
+    code: str = ""
+    turns: tuple[Turn, ...] = ()
+    usage: Mapping[str, float] = msgspec.field(default_factory=dict)
+    counters: Mapping[str, int] = msgspec.field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    recording: str = ""  # file name under DATA_DIR/recordings, "" when nothing was recorded
+    owner: str = ""  # worker that carries or carried it
+
+
+def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") -> CallRecord:
+    """The record as of these events. `opening`: the row the call began with; `started_at` is call time 0."""
+    turns, usage, answered_s, ended = TurnFold(), dict[str, float](), None, None
+    for event in events:
+        turns.add(event)
+        match event:
+            case CallStarted(at_s=at):
+                answered_s = at
+            case Used(provider=provider, units=units):
+                for unit, amount in units.items():
+                    usage[f"{provider}.{unit}"] = usage.get(f"{provider}.{unit}", 0.0) + amount
+            case CallEnded():
+                ended = event
+            case _:
+                pass
+    return msgspec.structs.replace(
+        opening,
+        answered_at=_moment(opening, answered_s),
+        ended_at=_moment(opening, ended.at_s if ended else None),
+        cause=ended.cause if ended else "",
+        fault=ended.fault if ended else "",
+        code=ended.code if ended else "",
+        turns=turns.turns(),
+        usage=usage,
+        counters=ended.counters if ended else {},
+        recording=recording,
+    )
+
+
+def timeline(record: CallRecord, now: datetime) -> Timeline:
+    """The timeline of a stored call; `now` measures one that is still live."""
+    duration_s = ((record.ended_at or now) - record.started_at).total_seconds()
+    return of_record(record.id, record.agent, duration_s, record.turns, record.cause)
+
+
+def _moment(opening: CallRecord, at_s: float | None) -> datetime | None:
+    return None if at_s is None else opening.started_at + timedelta(seconds=at_s)

@@ -1,0 +1,1 @@
+"""Who is called, when and how often (arrives with the dialler)."""

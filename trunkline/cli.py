@@ -1,0 +1,224 @@
+"""The command line: `trunkline serve | check | call | sim | doctor | keys`.
+
+Exit codes: 0 fine, 1 it did not work, 2 it was asked wrongly. Errors say what to do next, on standard error.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from trunkline import __version__
+from trunkline.cli_interrupt import INTERRUPTED, at_once
+from trunkline.cli_options import (
+    ConfigFile,
+    DatabaseUrl,
+    DataDir,
+    Host,
+    LogLevel,
+    Options,
+    Port,
+    ProfileName,
+    Set,
+    Workers,
+)
+from trunkline.config_load import Configuration
+from trunkline.errors import ConfigError, TrunklineError
+from trunkline.log import set_up
+
+app = typer.Typer(
+    name="trunkline",
+    help="AI voice agents on real phone lines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="API keys: who may use the HTTP API.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. Nothing a user can do ends in a traceback."""
+    set_up("warning")  # until a command knows better
+    try:
+        typer.main.get_command(app).main(args=list(arguments), prog_name="trunkline")
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else 1
+    except ConfigError as wrong:
+        return _complain(wrong, 2)
+    except (TrunklineError, OSError) as wrong:
+        return _complain(wrong, 1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        return INTERRUPTED
+    return 0
+
+
+def _complain(wrong: BaseException, code: int) -> int:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(wrong))}", soft_wrap=True)
+    return code
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"trunkline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """AI voice agents on real phone lines."""
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    profile: ProfileName = None,
+    log_level: LogLevel = None,
+    set_: Set = None,
+    workers: Workers = None,
+    log_file: Annotated[Path | None, typer.Option(help="Write the log there instead of to standard error.")] = None,
+    create_key: Annotated[
+        bool, typer.Option("--create-key", help="Make an admin key if there is none, and print it once.")
+    ] = False,
+) -> None:
+    """Run the service: carriers' media sockets, the HTTP API, the agents."""
+    with at_once():
+        from trunkline.cli_serve import serve as run_service
+
+    options = Options(
+        config, host, port, data_dir, database_url, profile, log_level, log_file, tuple(set_ or ()), workers
+    )
+
+    def read() -> Configuration:
+        return options.configuration(os.environ)
+
+    raise typer.Exit(run_service(read(), create_key=create_key, reread=read))
+
+
+@app.command(hidden=True)
+def worker(link: Annotated[int, typer.Option(help="Descriptor of the supervisor's link.")]) -> None:
+    """One worker; started by `trunkline serve`."""
+    from trunkline.cli_worker import work
+
+    raise typer.Exit(work(link))
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    profile: ProfileName = None,
+    set_: Set = None,
+    every: Annotated[bool, typer.Option("--all", help="Also show what is at its default.")] = False,
+) -> None:
+    """Read the configuration, say what is in force and why. Secrets are masked."""
+    from trunkline.cli_check import show
+
+    options = Options(config, host, port, data_dir, database_url, profile, None, None, tuple(set_ or ()))
+    show(options.configuration(os.environ), every=every, console=Console())
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    profile: ProfileName = None,
+    set_: Set = None,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Print the secret token in what is to be pasted.")
+    ] = False,
+    online: Annotated[bool, typer.Option("--online", help="Show the keys to their vendors: are they good?")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Ask nobody on the network: this machine alone.")] = False,
+) -> None:
+    """Look at this machine and its way in: what works, what does not, what to do, what to paste where."""
+    from trunkline.doctor import examine, report
+    from trunkline.doctor_finding import Reach
+
+    options = Options(config, host, port, data_dir, database_url, profile, None, None, tuple(set_ or ()))
+    configuration = options.configuration(os.environ)
+    reach = Reach.LOCAL if local else Reach.ONLINE if online else Reach.PUBLIC
+    findings = asyncio.run(examine(configuration, reach))
+    raise typer.Exit(report(findings, configuration, Console(), show_secrets=show_secrets))
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def call(context: typer.Context) -> None:
+    """Play a carrier and a caller against a running service; see the call, keep its WAV and picture."""
+    _simulator("call", context.args)
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def sim(context: typer.Context) -> None:
+    """The phone network in a box: simulated carriers and callers."""
+    _simulator("sim", context.args)
+
+
+def _simulator(name: str, arguments: list[str]) -> None:
+    with at_once():
+        from trunkline_sim import cli as simulator
+
+    chosen = {"call": simulator.call_app, "sim": simulator.sim_app}[name]
+    typer.main.get_command(chosen).main(args=arguments, prog_name=f"trunkline {name}")
+
+
+@keys_app.command("create")
+def keys_create(
+    kind: Annotated[str, typer.Option(help="prod, test (never reaches a real carrier) or admin.")] = "prod",
+    scope: Annotated[list[str] | None, typer.Option(help="What it may do; may be repeated. Default: all.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose calls it sees.")] = "default",
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key. It is printed once and stored only as a hash."""
+    from trunkline import cli_keys
+
+    options = Options(config, None, None, data_dir, database_url, None, None, None)
+    settings = options.configuration(os.environ).settings
+    asyncio.run(cli_keys.create(settings, kind, tuple(scope or ()), tenant, label, sys.stdout))
+
+
+@keys_app.command("list")
+def keys_list(config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """All keys, revoked ones too; never their secrets."""
+    from trunkline import cli_keys
+
+    options = Options(config, None, None, data_dir, database_url, None, None, None)
+    asyncio.run(cli_keys.show(options.configuration(os.environ).settings, Console()))
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="Its id, as `trunkline keys list` shows it.")],
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key useless from now on."""
+    from trunkline import cli_keys
+
+    options = Options(config, None, None, data_dir, database_url, None, None, None)
+    asyncio.run(cli_keys.revoke(options.configuration(os.environ).settings, key_id, sys.stdout))

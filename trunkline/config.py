@@ -1,0 +1,169 @@
+"""One `config.toml`, read once into frozen `Settings`. Parts receive their own piece, never the whole.
+
+The values and their limits; `trunkline.config_load` reads them from file, environment and command line.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Decibels: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=96)]
+FilePath: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+Profile: TypeAlias = Literal["auto", "gemini", "chain", "offline", "echo"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: an unknown key is an error that names the nearest known one."""
+
+
+class Server(Section, frozen=True):
+    """[server]"""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8006  # 0: any free one
+    public_url: str = ""  # https://… as carriers see us; "" = http://host:port
+    data_dir: FilePath = "data"  # database, recordings
+    tls_cert: str = ""  # PEM files; "" = no TLS of our own
+    tls_key: str = ""
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose forwarding headers are believed
+    cors_origins: tuple[str, ...] = ()
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1  # processes that carry calls; 0: none but this one
+    drain_s: Seconds = 30.0  # live calls may finish within this after SIGTERM
+    metrics_bind: str = ""  # "host:port" for /metrics alone; "" = on the main port (with a key when not on 127.0.0.1)
+
+
+class Auth(Section, frozen=True):
+    """[auth]"""
+
+    media_token: str = ""  # secret path token of carrier sockets: /media/{carrier}/{token}
+    webhook_secret: str = ""  # expected in header X-Webhook-Secret or ?secret=
+    allow_unauthenticated: tuple[str, ...] = ()  # bare paths served beyond 127.0.0.1
+    allow_carriers_from: tuple[str, ...] = ()  # addresses or networks; empty: from anywhere
+    ticket_ttl_s: Seconds = 60.0
+
+
+class Limits(Section, frozen=True):
+    """[limits], enforced outside the AI."""
+
+    max_calls: Whole = 200  # admission over all providers
+    longest_call_s: Seconds = 1800.0
+    silence_prompt_s: Seconds = 8.0  # nobody spoke: prompt
+    silence_prompts: Whole = 2  # then a polite end
+    start_timeout_s: Seconds = 10.0  # a media socket that never says `start`
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 1 << 20
+
+
+class Agent(Section, frozen=True):
+    """[agents.NAME]"""
+
+    greeting: str = ""
+    instructions: str = ""
+    voice: str = ""
+    language: str = "en"
+    tools: tuple[str, ...] = ()  # names from TOOLS; empty: all
+    profile: Profile | None = None  # None: [ai] profile
+    record: bool = False  # two-channel recording
+    protect_greeting: bool = False  # the greeting may not be interrupted (legal notice)
+
+
+class Route(Section, frozen=True):
+    """[[route]]: first match wins; an inbound number nobody routes gets the default agent."""
+
+    to: str  # number or pattern: "+918069000000", "+9180*", "*"
+    agent: str
+    carrier: str = "*"
+
+
+class Offline(Section, frozen=True):
+    """[ai.offline]"""
+
+    recognisers: Whole = 0  # processes; 0: one per core but one, at least one
+    capacity: Whole = 0  # calls at once; 0: as measured per recogniser process
+    business: str = ""  # path of business_data.json; "": the one in DATA_DIR, else the built-in sample
+    voice: str = "rms"
+    end_of_turn_s: Seconds = 0.6
+    short_end_of_turn_s: Seconds = 0.35
+    barge_in_s: Seconds = 0.16
+    echo_gate_db: Decibels = 18.0
+    min_confidence: Share = 0.5
+
+
+class Gemini(Section, frozen=True):
+    """[ai.gemini]; the key is in the environment alone"""
+
+    model: FilePath = "gemini-3.8-live"
+    voice: FilePath = "Kore"
+    language: str = ""  # BCP-47 such as "hi-IN"; "": the agent's, where it names a region
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.5
+    top_p: Share = 0.9
+    max_output_tokens: Whole = 0  # 0: no limit; a small one cuts speech in mid-word
+    thinking: Literal["", "minimal", "low", "medium", "high"] = ""
+    start_sensitivity: Literal["", "low", "high"] = ""  # "": the vendor's default
+    end_sensitivity: Literal["", "low", "high"] = ""
+    prefix_padding_ms: Whole = 0  # 0: the vendor's default
+    silence_duration_ms: Whole = 0
+    api_version: FilePath = "v1beta"
+    base_url: str = ""  # "": Google's
+    ca_file: str = ""  # "": the system's authorities
+    capacity: Whole = 0  # calls at once; 0: any number
+    setup_timeout_s: Seconds = 5.0  # for the first connection of a call, tries included
+    recover_s: Seconds = 2.5  # a lost connection must be back within this, tries included
+    stall_s: Seconds = 4.0  # no answer for so long: nudge; half of it more: another connection
+    hand_over_margin_s: Seconds = 5.0  # leave a connection so long before its announced end
+    gap_audio_s: Annotated[float, msgspec.Meta(ge=1, le=60)] = 10.0  # of the caller, kept for the next connection
+
+
+class Ai(Section, frozen=True):
+    """[ai]"""
+
+    profile: Profile = "auto"
+    gemini: Gemini = Gemini()
+    offline: Offline = Offline()
+
+
+class Smartflo(Section, frozen=True):
+    """[carriers.smartflo]"""
+
+    dids: tuple[str, ...] = ()  # our numbers: the other one is the customer
+    say_connected_after_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1.0
+
+
+class Twilio(Section, frozen=True):
+    """[carriers.twilio]"""
+
+    auth_token: str = ""  # the account's primary one; verifies X-Twilio-Signature
+    other_auth_token: str = ""  # also accepted, while the primary one is being changed
+
+
+class Carriers(Section, frozen=True):
+    """[carriers]"""
+
+    smartflo: Smartflo = Smartflo()
+    twilio: Twilio = Twilio()
+
+
+class Log(Section, frozen=True):
+    """[log]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    file: str = ""
+
+
+class Settings(Section, frozen=True):
+    """Everything that is in force."""
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    agents: dict[str, Agent] = msgspec.field(default_factory=lambda: {"receptionist": Agent()})
+    route: tuple[Route, ...] = ()
+    default_agent: str = "receptionist"
+    ai: Ai = Ai()
+    carriers: Carriers = Carriers()
+    log: Log = Log()
+    database_url: str = ""  # "" = SQLite file under data_dir
+    name: str = "Trunkline"  # what GET / calls the service

@@ -1,0 +1,99 @@
+"""What a worker's handlers may ask of the node's other workers: a protocol, and the answer of one that is alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from trunkline.calls.record import CallRecord
+from trunkline.errors import TrunklineError
+from trunkline.metrics_sum import Family
+
+
+class UnreachableError(TrunklineError):
+    """The worker that carries the call did not answer in time, or is none of this node's."""
+
+
+class Peers(Protocol):
+    """The other workers. Every method is bounded in time; what cannot be had is left out unless it says it raises."""
+
+    def node_ready(self) -> bool | None:
+        """Whether any worker of the node takes calls; None: ask yourself."""
+        ...
+
+    def node_active(self) -> int | None:
+        """Live calls of the node; None: count your own."""
+        ...
+
+    async def records(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, CallRecord]:
+        """Live calls' records so far: owner → call ids in, call id → record out."""
+        ...
+
+    async def find(self, call_id: str) -> CallRecord | None:
+        """A live call's record, whoever carries it."""
+        ...
+
+    async def hang_up(self, owner: str, call_id: str) -> bool:
+        """False: no such live call there. Raises UnreachableError."""
+        ...
+
+    async def say(self, owner: str, call_id: str, text: str) -> bool:
+        """False: no such live call there, or no voice on it. Raises UnreachableError."""
+        ...
+
+    async def figures(self, own: list[Family]) -> list[Family]:
+        """The node's figures, `own` included."""
+        ...
+
+    async def watch(self, on: bool) -> None:
+        """Spectators are here (or none any more): returns once the others know."""
+        ...
+
+    def relay(self, tenant: str, call_id: str, kind: str, data: bytes) -> None:
+        """A call's event, for spectators elsewhere. Returns at once."""
+        ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether there are spectators elsewhere."""
+        ...
+
+
+class Alone:
+    """No other workers."""
+
+    watched = False
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    def node_ready(self) -> None:
+        """Ask yourself."""
+
+    def node_active(self) -> None:
+        """Count your own."""
+
+    async def records(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, CallRecord]:
+        """None."""
+        return {}
+
+    async def find(self, call_id: str) -> None:
+        """Nobody."""
+
+    async def hang_up(self, owner: str, call_id: str) -> bool:
+        """Our own call is over. Raises UnreachableError for any other: no worker of this node carries it."""
+        if owner == self._name:
+            return False
+        raise UnreachableError(f"{owner or 'nobody'} carries the call; it is no worker of this node")
+
+    async def say(self, owner: str, call_id: str, text: str) -> bool:
+        """Raises UnreachableError, likewise."""
+        return await self.hang_up(owner, call_id)
+
+    async def figures(self, own: list[Family]) -> list[Family]:
+        """Ours are all."""
+        return own
+
+    async def watch(self, on: bool) -> None:
+        """There is nobody to tell."""
+
+    def relay(self, tenant: str, call_id: str, kind: str, data: bytes) -> None:
+        """There is nobody to tell."""

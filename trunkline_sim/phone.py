@@ -1,0 +1,180 @@
+"""Places one call: a scripted caller on a simulated line of Smartflo or Twilio, watched from both ends."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Protocol, TypeAlias, cast
+
+from trunkline_sim import twilio, twilio_http
+from trunkline_sim.account import Account, account
+from trunkline_sim.caller import Act, Caller
+from trunkline_sim.errors import ScriptError
+from trunkline_sim.faults import Faults
+from trunkline_sim.mulaw import level_dbov
+from trunkline_sim.script import Script
+from trunkline_sim.smartflo import place_call
+from trunkline_sim.spectator import Spectator, Told, http_base
+from trunkline_sim.stream import Stream
+from trunkline_sim.voices import Voices
+from trunkline_sim.wire import SMARTFLO, CallFacts, Wire
+
+PERCENT = ("loss", "duplicate", "reorder", "late", "odd")
+MOST_MS = 60_000.0
+MOST_S = 86_400.0
+MessageMs: TypeAlias = Literal[20, 40, 60, 100]
+Network: TypeAlias = Literal["smartflo", "twilio"]
+DEFAULT_URL = "ws://127.0.0.1:8006/smartflo/audio"
+DEFAULT_URLS: Mapping[Network, str] = {"smartflo": DEFAULT_URL, "twilio": "http://127.0.0.1:8006/answer/twilio"}
+
+
+class Audience(Protocol):
+    """Whoever watches a call live."""
+
+    def acted(self, act: Act, at_s: float) -> None:
+        """The caller does something."""
+        ...
+
+    def told(self, event: Told) -> None:
+        """The service tells something of the call."""
+        ...
+
+    def levels(self, caller_dbov: float, agent_dbov: float, at_s: float) -> None:
+        """Both voices, every 20 ms."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A call to be placed."""
+
+    script: Script
+    url: str = DEFAULT_URL
+    voice: str = ""  # replaces the script's
+    carrier: Mapping[str, str] | None = None  # replaces settings of the script
+    parameters: Mapping[str, str] | None = None  # customParameters of `start`
+    api: str = ""  # the service's HTTP address; "": that of `url`
+    key: str = ""
+    seed: int = 0
+    network: Network = "smartflo"
+    auth_token: str = ""  # Twilio signs with it
+    webhook: str = ""  # Twilio tells it when the call is over
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A call as the platform is about to connect it."""
+
+    url: str
+    facts: CallFacts
+    wire: Wire = SMARTFLO
+    headers: Mapping[str, str] | None = None
+    status_callback: str = ""
+
+
+class _Watched:
+    """A caller whose doings an audience sees."""
+
+    def __init__(self, caller: Caller, stream: Stream, audience: Audience | None) -> None:
+        self._caller = caller
+        self._stream = stream
+        self._audience = audience
+        self._agent_dbov = -96.0
+
+    def hear(self, payload: bytes) -> None:
+        self._caller.hear(payload)
+        if self._audience is not None:
+            self._agent_dbov = level_dbov(payload)
+
+    def tick(self, now: float) -> Sequence[Act]:
+        acts = self._caller.tick(now)
+        if self._audience is not None:
+            for act in acts:
+                self._audience.acted(act, now)
+            self._audience.levels(level_dbov(bytes(self._stream.mic.track[-160:])), self._agent_dbov, now)
+        return acts
+
+    def closed(self) -> None:
+        self._caller.closed()
+
+
+def carrier_settings(settings: Mapping[str, str]) -> tuple[Faults, MessageMs]:
+    """A script's carrier settings, by name → values. Raises ScriptError naming the setting and what is allowed."""
+    known = {field.name: field.default for field in fields(Faults)}
+    values: dict[str, object] = {}
+    message_ms = 100
+    for name, text in settings.items():
+        try:
+            if name == "message_ms":
+                message_ms = int(_one_of(text, ("20", "40", "60", "100")))
+            elif name in known:
+                values[name] = _value(name, text, known[name])
+            else:
+                raise ValueError(f"no such setting; there are: message_ms, {', '.join(known)}")
+        except ValueError as wrong:
+            raise ScriptError(f"{name} = {text!r}: {wrong}") from wrong
+    return replace(Faults(), **values), cast(MessageMs, message_ms)  # type: ignore[arg-type]
+
+
+def _value(name: str, text: str, default: object) -> object:
+    if name == "clear":
+        return _one_of(text, ("honoured", "late", "ignored"))
+    if isinstance(default, bool):
+        return _one_of(text.lower(), ("yes", "no", "true", "false")) in ("yes", "true")
+    most = 100.0 if name in PERCENT else MOST_MS if name.endswith("_ms") else MOST_S
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= most:  # nan is not, either
+        raise ValueError(f"must be a number from 0 to {most:g}")
+    return number
+
+
+def _one_of(text: str, allowed: Sequence[str]) -> str:
+    if text not in allowed:
+        raise ValueError(f"must be one of {', '.join(allowed)}")
+    return text
+
+
+async def place(plan: Plan, voices: Voices, audience: Audience | None = None) -> Account:
+    """Place the call, in real time. Raises SimError when it cannot be placed."""
+    script = plan.script
+    usual = {"message_ms": "20"} if plan.network == "twilio" else {}
+    faults, message_ms = carrier_settings({**usual, **script.carrier, **(plan.carrier or {})})
+    caller = Caller(script, await voices.prepare(script, plan.voice))
+    line = await _line(plan)
+    stream = Stream(line.facts, faults, message_ms=message_ms, seed=plan.seed, wire=line.wire)
+    spectator = Spectator(
+        plan.api or http_base(plan.url),
+        line.facts.from_,
+        key=plan.key,
+        on_event=audience.told if audience is not None else None,
+    )
+    async with spectator.watching():
+        async with twilio_http.told(line.status_callback, line.facts, plan.auth_token):
+            ending = await place_call(line.url, stream, _Watched(caller, stream, audience), headers=line.headers)
+        if plan.webhook:
+            done = twilio_http.progress(line.facts, "completed", 0, round(ending.at_s))
+            await twilio_http.tell(plan.webhook, done, plan.auth_token)
+        await spectator.last()
+    service = await spectator.timeline()
+    return account(script, caller, stream, ending, spectator.events, service, spectator.call_id)
+
+
+async def _line(plan: Plan) -> _Line:
+    """Where the call's socket is: as given, or as the service answers when asked for TwiML."""
+    from_, to, parameters = plan.script.from_ or some_number(), plan.script.to, plan.parameters or {}
+    if plan.network == "smartflo":
+        return _Line(plan.url, CallFacts(from_=from_, to=to, parameters=parameters))
+    facts = twilio.call_facts(from_, to, parameters={"from": "+" + from_.lstrip("+"), "to": "+" + to, **parameters})
+    found = twilio_http.Stream(plan.url, facts.parameters)
+    if plan.url.startswith("http"):
+        found = await twilio_http.ask_answer(plan.url, facts, plan.auth_token)
+        facts = replace(facts, parameters={**parameters, **found.parameters})
+    headers = twilio_http.signed(plan.auth_token, found.url)
+    return _Line(found.url, facts, twilio.WIRE, headers, found.status_callback)
+
+
+def some_number() -> str:
+    """An Indian mobile number nobody else is likely to call from just now."""
+    return f"91{random.randint(7000000000, 9999999999)}"
