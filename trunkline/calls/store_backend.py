@@ -9,6 +9,7 @@ commits itself. `bench/store.py` has the figures.
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -194,7 +195,7 @@ def _sqlite_engine(url: sa.URL, *, begin: str, read_only: bool = False) -> sa.En
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so, DDL included
         for pragma in _pragmas(read_only):
-            connection.execute(f"PRAGMA {pragma}")
+            _pragma(connection, pragma)
 
     def begun(connection: sa.Connection) -> None:
         if begin:
@@ -203,6 +204,21 @@ def _sqlite_engine(url: sa.URL, *, begin: str, read_only: bool = False) -> sa.En
     sa.event.listen(engine, "connect", connected)
     sa.event.listen(engine, "begin", begun)
     return engine
+
+
+def _pragma(connection: sqlite3.Connection, pragma: str) -> None:
+    """Several first openings of a new file may collide where it turns to WAL: SQLite answers "locked" there at once,
+    without its busy timeout, since two connections that each hold a read lock and want the other's would wait for ever.
+    """
+    until = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)  # in a thread of the store's own
 
 
 def _pragmas(read_only: bool) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -40,7 +41,8 @@ def make_private_file(url: sa.URL) -> None:
         return
     file = Path(url.database)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    with suppress(FileExistsError):  # one that is there is not opened: closing it would drop SQLite's POSIX locks on it
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _upgrade(connection: sa.Connection) -> str:
