@@ -1,0 +1,165 @@
+"""RFC 6455 frames after the handshake: bytes in, messages out, and back. Pure; both roles.
+
+The handshakes stay with the libraries (aiohttp for carriers, google-genai and its websockets for Gemini). A call moves
+two hundred messages a second, and there a library's tasks, queues and assembling cost ten times the frame itself.
+"""
+
+import struct
+from collections.abc import Sequence
+from secrets import token_bytes
+from typing import NamedTuple
+
+from trunkline.errors import ProtocolError
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no wheel for this platform: forty times slower, and right
+    from websockets.utils import apply_mask
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_DATA = frozenset({TEXT, BINARY})
+_CONTROL = frozenset({CLOSE, PING, PONG})
+_MOST_CONTROL = 125  # bytes (5.5)
+_SENT_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})  # what an endpoint may put in a close frame (7.4.1)
+_short, _middle, _long = struct.Struct("!BB"), struct.Struct("!BBH"), struct.Struct("!BBQ")
+
+
+class FrameError(ProtocolError):
+    """The far end broke the framing; the connection is to be closed with `close_code` (7.4.1)."""
+
+    def __init__(self, close_code: int, reason: str) -> None:
+        super().__init__(reason, peer="websocket")
+        self.close_code = close_code
+
+
+class Message(NamedTuple):
+    """A whole message (TEXT: UTF-8 not yet looked at; BINARY), or a control frame."""
+
+    opcode: int
+    payload: bytes
+
+
+class FrameReader:
+    """One direction of one connection. After a FrameError nothing more may be fed."""
+
+    def __init__(self, *, masked: bool, most_bytes: int) -> None:
+        """masked: the far end is a client, whose frames must be masked (5.1); most_bytes: of one message."""
+        self._masked = masked
+        self._most = most_bytes
+        self._rest = b""
+        self._opcode = 0  # of the message whose fragments are being gathered
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> Sequence[Message]:
+        """Everything that these bytes complete, in order. Raises FrameError with what came before it lost."""
+        if self._rest:
+            data = self._rest + data
+        found: list[Message] = []
+        at, end = 0, len(data)
+        while (after := self._frame(data, at, end, found)) is not None:
+            at = after
+        self._rest = data[at:]
+        return found
+
+    def _frame(self, data: bytes, at: int, end: int, found: list[Message]) -> int | None:
+        """One frame at `at`: where the next one begins, or None while it is not all there."""
+        if end - at < 2:
+            return None
+        first, second = data[at], data[at + 1]
+        size = second & 0x7F
+        if bool(second & 0x80) is not self._masked:
+            raise FrameError(1002, "a frame of a client must be masked, one of a server must not be")
+        begins = at + 2
+        if size > 125:
+            width = 2 if size == 126 else 8
+            begins += width
+            if end < begins:
+                return None
+            size = int.from_bytes(data[at + 2 : begins])
+        if size > self._most:
+            raise FrameError(1009, f"a message may have {self._most} bytes")
+        after = begins + size + (4 if self._masked else 0)
+        if end < after:
+            self._check(first, size)
+            return None
+        payload = data[after - size : after]
+        if self._masked:
+            payload = apply_mask(payload, data[begins : begins + 4])
+        if first == 0x81 and not self._opcode:  # a text in one frame: nearly all there is
+            found.append(Message(TEXT, payload))
+        else:
+            self._take(first, payload, found)
+        return after
+
+    def _check(self, first: int, size: int) -> None:
+        """What must not be waited for."""
+        if first & 0x70:
+            raise FrameError(1002, "reserved bits are set, no extension was agreed on")
+        opcode = first & 0x0F
+        if opcode in _CONTROL:
+            if size > _MOST_CONTROL or not first & 0x80:
+                raise FrameError(1002, "a control frame has at most 125 bytes and no fragments")
+        elif opcode in _DATA:
+            if self._opcode:
+                raise FrameError(1002, "a new message began within another one's fragments")
+        elif opcode != CONTINUATION:
+            raise FrameError(1002, f"opcode {opcode} is not defined")
+        elif not self._opcode:
+            raise FrameError(1002, "a continuation of nothing")
+
+    def _take(self, first: int, payload: bytes, found: list[Message]) -> None:
+        self._check(first, len(payload))
+        opcode = first & 0x0F
+        if opcode in _CONTROL:
+            found.append(Message(opcode, payload))
+            return
+        if first & 0x80 and not self._opcode:
+            found.append(Message(opcode, payload))
+            return
+        self._opcode = self._opcode or opcode
+        self._size += len(payload)
+        if self._size > self._most or len(self._parts) > self._most // 16 + 64:  # crumbs are a flood too
+            raise FrameError(1009, f"a message may have {self._most} bytes")
+        self._parts.append(payload)
+        if first & 0x80:
+            found.append(Message(self._opcode, b"".join(self._parts)))
+            self._opcode, self._size = 0, 0
+            self._parts.clear()
+
+
+def server_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole message or control frame as a server sends it: unmasked."""
+    return _head(opcode, len(payload), 0) + payload
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """The same as a client sends it, under a mask of its own (5.3)."""
+    mask = token_bytes(4)
+    return b"%b%b%b" % (_head(opcode, len(payload), 0x80), mask, apply_mask(payload, mask))
+
+
+def _head(opcode: int, size: int, masked: int) -> bytes:
+    if size < 126:
+        return _short.pack(0x80 | opcode, masked | size)
+    if size < 65_536:
+        return _middle.pack(0x80 | opcode, masked | 126, size)
+    return _long.pack(0x80 | opcode, masked | 127, size)
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """What a close frame holds; at most 125 bytes, cut between characters."""
+    return code.to_bytes(2) + reason.encode()[: _MOST_CONTROL - 2].decode(errors="ignore").encode()
+
+
+def close_of(payload: bytes) -> tuple[int, str]:
+    """(code, reason) of a close frame: 1005 where it holds none (7.1.5). Raises FrameError for what none may hold."""
+    if not payload:
+        return 1005, ""
+    code = int.from_bytes(payload[:2])
+    if len(payload) < 2 or not (code in _SENT_CODES or 3000 <= code < 5000):
+        raise FrameError(1002, "a close frame holds a code that none may hold")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise FrameError(1007, "the reason of a close frame is no UTF-8") from error
