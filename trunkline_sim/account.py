@@ -17,6 +17,7 @@ from trunkline_sim.voices import EDGE_S
 _PAUSE_S = 0.25  # between audible messages: a new reply may begin
 _STOP_S = 1.5  # an interrupted agent must be silent within this
 _FINE = 40  # samples: 5 ms
+_ROUNDING_S = 1e-6  # of one moment, counted from two beginnings
 
 Verdict = Literal["met", "failed", "unknown"]
 
@@ -83,7 +84,7 @@ class Account:
     stream: Stream
     ending: Ending
     did: Sequence[Did]
-    events: Sequence[Told]
+    events: Sequence[Told]  # in the platform's seconds
     service: ServiceTimeline | None
     call_id: str
     agent_runs: Sequence[Run]
@@ -235,4 +236,5 @@ def _said(events: Sequence[Told], since: float, until: float) -> str:
     for event in events:
         if event.event == "reply_saying":
             first.setdefault(event.reply, event.at_s)
-    return " ".join(e.text for e in events if e.event == "reply_saying" and since <= first[e.reply] < until)
+    began = {reply for reply, at_s in first.items() if since - _ROUNDING_S <= at_s < until - _ROUNDING_S}
+    return " ".join(e.text for e in events if e.event == "reply_saying" and e.reply in began)

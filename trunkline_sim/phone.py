@@ -158,7 +158,8 @@ async def place(plan: Plan, voices: Voices, audience: Audience | None = None) ->
             await twilio_http.tell(plan.webhook, done, plan.auth_token)
         await spectator.last()
     service = await spectator.timeline()
-    return account(script, caller, stream, ending, spectator.events, service, spectator.call_id)
+    events = spectator.events_since(ending.zero)
+    return account(script, caller, stream, ending, events, service, spectator.call_id)
 
 
 async def _line(plan: Plan) -> _Line:

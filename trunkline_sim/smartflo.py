@@ -35,12 +35,13 @@ class Party(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the call ended: who did it, the close code of the socket if any, and when."""
+    """How the call ended: who did it, the close code of the socket if any, and when; and when it had begun."""
 
     by: Literal["caller", "service", "fault"]
     reason: str
     at_s: float
     code: int | None = None
+    zero: float = 0.0  # the loop's time at which the call's second 0 was
 
 
 async def place_call(url: str, stream: Stream, party: Party, *, headers: Mapping[str, str] | None = None) -> Ending:
@@ -128,7 +129,7 @@ class _Call:
             await self._send([goodbye])
             await asyncio.wait([listening], timeout=CLOSE_S)
         await self._ws.close()
-        return Ending("caller", "stop" if goodbye else "closed without stop", at_s, self._ws.close_code)
+        return Ending("caller", "stop" if goodbye else "closed without stop", at_s, self._ws.close_code, self._zero)
 
     async def _service_left(self, listening: "asyncio.Task[None]") -> Ending:
         at_s = self._now()
@@ -138,7 +139,7 @@ class _Call:
             await self._send([goodbye] if goodbye else [])
             await asyncio.wait([listening], timeout=CLOSE_S)
         reason = "end" if self._stream.hung_up else "socket closed"
-        return Ending("service", reason, at_s, self._ws.close_code)
+        return Ending("service", reason, at_s, self._ws.close_code, self._zero)
 
     async def _reset(self) -> Ending:
         """Vanish as a crashed platform does: a TCP reset, no close frame."""
@@ -147,7 +148,7 @@ class _Call:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self._session.close()
-        return Ending("fault", "reset", at_s)
+        return Ending("fault", "reset", at_s, zero=self._zero)
 
 
 def _patience() -> aiohttp.ClientWSTimeout:

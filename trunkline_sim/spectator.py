@@ -79,6 +79,7 @@ class Spectator:
         self.reachable = False
         self.joined = asyncio.Event()  # the stream is there, or will not be
         self.over = asyncio.Event()  # the call's last event came, or none will
+        self._began = float("inf")  # second 0 of the service's account, by the loop's clock, or a little later
         self._base = base
         self._number = _digits(number)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -104,6 +105,16 @@ class Spectator:
         finally:
             self.joined.set()
             self.over.set()
+
+    def events_since(self, zero: float) -> list[Told]:
+        """The call's events in the platform's seconds; `zero`: the loop's time at which these began.
+
+        The service counts from when it took the call up, which on a busy machine is tenths of a second after the
+        platform began. No event is put before what caused it: no news arrives earlier than it happened, and the
+        quickest of them all tells by how much the two counts differ.
+        """
+        late_s = self._began - zero if self.events else 0.0
+        return [msgspec.structs.replace(e, at_s=e.at_s + late_s, began_s=e.began_s + late_s) for e in self.events]
 
     async def last(self) -> None:
         """Wait for the call's last event, within reason."""
@@ -143,6 +154,7 @@ class Spectator:
         if not self.call_id or told.call_id != self.call_id:
             return False
         self.events.append(told)
+        self._began = min(self._began, asyncio.get_running_loop().time() - told.at_s)
         if self._on_event is not None:
             self._on_event(told)
         return True

@@ -148,6 +148,16 @@ async def test_a_plan_is_placed_without_any_events() -> None:
     assert not told.good
 
 
+@virtual
+async def test_an_answer_is_no_answer_before_it_was_asked_for_however_late_the_service_began_to_count() -> None:
+    text = "wait for agent\nexpect /beep 0/\npress 1\nwait for agent\nexpect /^beep 1$/\nhang up"
+    async with TinyService(late_s=0.4).serve(events=True) as url:
+        told = await place(Plan(parse(text), url), Tones())
+    assert told.good, told.judged
+    said = [event.at_s for event in told.events if event.event == "reply_saying"]
+    assert said == pytest.approx([0.0, told.did[0].from_s], abs=0.03)
+
+
 def _events() -> list[Told]:
     return [
         Told(event="call_started"),

@@ -23,15 +23,28 @@ def tone(seconds: float, hz: float = 440.0) -> bytes:
 
 
 class TinyService:
-    """`seen`: every message of the platform. `stop_on_speech`: obeys a barge-in; `dead`: goes on with the cut reply."""
+    """`seen`: every message of the platform. `stop_on_speech`: obeys a barge-in; `dead`: goes on with the cut reply.
+    `late_s`: its own count of the call's seconds begins so long after `start`."""
 
-    def __init__(self, *, stop_on_speech: bool = True, dead: bool = False, reply_s: float = 1.0, end_after: int = 99):
+    def __init__(
+        self,
+        *,
+        stop_on_speech: bool = True,
+        dead: bool = False,
+        reply_s: float = 1.0,
+        end_after: int = 99,
+        late_s: float = 0.0,
+    ):
         self.seen: list[dict[str, Any]] = []
         self.closed: list[int | None] = []
         self._stop_on_speech = stop_on_speech
         self._dead = dead
         self._reply_s = reply_s
         self._end_after = end_after
+        self._late_s = late_s
+        self._zero = 0.0
+        self._said = 0
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse()
@@ -45,6 +58,8 @@ class TinyService:
             self.seen.append(told)
             if told["event"] == "start":
                 sid = told["streamSid"]
+                self._zero = asyncio.get_running_loop().time() + self._late_s
+                self._tell("call_started", **{"from": told["start"]["from"]})
                 mouth = asyncio.create_task(self._say(ws, sid))
             if told["event"] == "dtmf":
                 spoken, quiet = True, QUIET
@@ -65,9 +80,26 @@ class TinyService:
         if mouth is not None:
             mouth.cancel()
         self.closed.append(ws.close_code)
+        self._tell("call_ended", cause="completed")
         return ws
 
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """`GET /events`, for one spectator."""
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        told = {"event": ""}
+        while told["event"] != "call_ended":
+            told = await self._events.get()
+            await stream.write(b"data: " + json.dumps(told).encode() + b"\n\n")
+        return stream
+
+    def _tell(self, event: str, **more: Any) -> None:
+        at_s = asyncio.get_running_loop().time() - self._zero
+        self._events.put_nowait({"event": event, "call_id": "tiny", "at_s": at_s, **more})
+
     async def _say(self, ws: web.WebSocketResponse, sid: str) -> None:
+        self._tell("reply_saying", reply=f"r{self._said}", text=f"beep {self._said}")
+        self._said += 1
         audio = tone(self._reply_s)
         for start in range(0, len(audio), 160):
             text = base64.b64encode(audio[start : start + 160]).decode()
@@ -77,10 +109,12 @@ class TinyService:
         await ws.send_json({"event": "mark", "streamSid": sid, "mark": {"name": "end"}})
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[str]:
-        """Listen on loopback; the media socket's address."""
+    async def serve(self, *, events: bool = False) -> AsyncIterator[str]:
+        """Listen on loopback; the media socket's address. `events`: it can be watched."""
         app = web.Application()
         app.router.add_get("/smartflo/audio", self.socket)
+        if events:
+            app.router.add_get("/events", self.events)
         runner = web.AppRunner(app, shutdown_timeout=0.5)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
