@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -24,6 +24,7 @@ from trunkline.errors import ConfigError, TrunklineError, UsageError
 from trunkline.log import set_up
 from trunkline.node_board import NodeBoard, Phase, Place
 from trunkline.service import Service
+from trunkline.service_minds import Minds
 from trunkline.service_parts import Crew
 
 SETUP_S = 10.0
@@ -76,7 +77,8 @@ def _listeners(numbers: Sequence[int]) -> list[socket.socket]:
 
 
 async def _serve(link: wire.Link, setup: wire.Setup) -> None:
-    place = Place(NodeBoard(setup.board), setup.row, setup.settings.limits.max_calls)
+    limits = node_limits(setup.settings)
+    place = Place(NodeBoard(setup.board), setup.row, setup.settings.limits.max_calls, limits)
     bus = Bus(link, setup.name, place)
     crew = Crew(setup.name, place, bus, _listeners(setup.metrics_listeners))
     sigterm = asyncio.Event()
@@ -84,32 +86,45 @@ async def _serve(link: wire.Link, setup: wire.Setup) -> None:
     async with bus.running(), Service(_shared(setup), sockets=_listeners(setup.listeners), crew=crew) as service:
         settle_garbage()
         place.phase(Phase.READY)
-        bus.ready(service.desk.minds.told(), await service.desk.gate.open_here())
+        bus.ready(_told(service.desk.minds, limits), await service.desk.gate.open_here())
         await _until_drained(service, bus, place, sigterm)
         bus.farewell(service.desk.metrics.families())
         await link.flushed()
 
 
-def _shared(setup: wire.Setup) -> Settings:
-    """The settings with this worker's share of what the machine has once: recogniser processes, and their calls.
+def node_limits(settings: Settings) -> dict[str, int]:
+    """Calls at once by profile that all workers carry together, those included that a rolling restart replaces."""
+    offline, gemini = settings.ai.offline, settings.ai.gemini
+    limits = {"offline": offline.capacity or CALLS_PER_PROCESS * (offline.recognisers or default_processes())}
+    return limits | ({"gemini": gemini.capacity} if gemini.capacity else {})
 
-    The seats of `limits.max_calls` are counted for the node instead: they cost nothing until they are taken."""
+
+def _shared(setup: wire.Setup) -> Settings:
+    """The settings with this worker's share of the recogniser processes, and what those carry.
+
+    The shares of calls may sum to more than the machine carries, since each worker has one process at least: what holds
+    is `node_limits`, counted on the board."""
     settings, offline = setup.settings, setup.settings.ai.offline
     if setup.workers < 2:
         return settings
     processes = offline.recognisers or default_processes()
-    places = offline.capacity or CALLS_PER_PROCESS * processes
-    mine = msgspec.structs.replace(
-        offline,
-        recognisers=max(1, _share(processes, setup)),
-        capacity=max(1, _share(places, setup)),
-    )
-    return msgspec.structs.replace(settings, ai=msgspec.structs.replace(settings.ai, offline=mine))
+    mine = max(1, _share(processes, setup))
+    capacity = min(offline.capacity, mine * -(-offline.capacity // processes))  # 0: as measured per process
+    offline = msgspec.structs.replace(offline, recognisers=mine, capacity=capacity)
+    return msgspec.structs.replace(settings, ai=msgspec.structs.replace(settings.ai, offline=offline))
 
 
 def _share(whole: int, setup: wire.Setup) -> int:
     """Shares of all posts sum to the whole."""
     return (whole + setup.workers - min(setup.post, setup.workers)) // setup.workers
+
+
+def _told(minds: Minds, limits: Mapping[str, int]) -> str:
+    """Who answers, for the banner; with the node's limit, which may be another than ours."""
+    provider, most = minds.providers[minds.default], limits.get(minds.default)
+    if most is None or most == provider.capacity:
+        return minds.told()
+    return f"{minds.told()} per worker, {most} in all"
 
 
 async def _until_drained(service: Service, bus: Bus, place: Place, sigterm: asyncio.Event) -> None:

@@ -8,12 +8,17 @@ import fcntl
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import IntEnum
+from typing import get_args
+
+from trunkline.config import Profile
 
 ROWS = 256  # workers at once, those that still drain included
-_CELLS = 4  # phase, seats, live calls, connections just taken
+_PROFILES = get_args(Profile)
+_FIRST = 4  # cells before those of the profiles: phase, seats, live calls, connections just taken
+_CELLS = _FIRST + len(_PROFILES)  # of each profile, its calls
 _SIZE = ROWS * _CELLS * 8
 _TRIES = 200  # for the lock; each holder keeps it for microseconds
 
@@ -107,10 +112,12 @@ class NodeBoard:
 class Place:
     """One worker's row: the switchboard's `Room`, and what the door and `/ready` ask."""
 
-    def __init__(self, board: NodeBoard, row: int, limit: int) -> None:
+    def __init__(self, board: NodeBoard, row: int, limit: int, of_profiles: Mapping[str, int] | None = None) -> None:
+        """limit: calls of the node. of_profiles: the same by profile; one that is not named has no limit of its own."""
         self._board = board
         self._row = row
         self._limit = limit
+        self._of_profiles = of_profiles or {}
 
     def take(self) -> bool:
         """A seat of the node's, unless all are taken."""
@@ -123,6 +130,24 @@ class Place:
     def leave(self) -> None:
         """Give one back."""
         self._board.write(self._row, 1, self._board.read(self._row, 1) - 1)
+
+    def reserve(self, provider: str, capacity: int | None) -> int | None:
+        """One of a profile's calls, within what this worker can carry of them and within the node's limit. None when it
+        is reserved, else the limit that is met."""
+        cell, most = _FIRST + _PROFILES.index(provider), self._of_profiles.get(provider)
+        with self._board.locked():
+            mine = self._board.read(self._row, cell)
+            if capacity is not None and mine >= capacity:
+                return capacity
+            if most is not None and self._board.total(cell) >= most:
+                return most
+            self._board.write(self._row, cell, mine + 1)
+            return None
+
+    def release(self, provider: str) -> None:
+        """Give it back."""
+        cell = _FIRST + _PROFILES.index(provider)
+        self._board.write(self._row, cell, self._board.read(self._row, cell) - 1)
 
     def live(self, count: int) -> None:
         """So many calls are live here."""

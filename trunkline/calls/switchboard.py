@@ -42,6 +42,14 @@ class Room(Protocol):
         """Give one back."""
         ...
 
+    def reserve(self, provider: str, capacity: int | None) -> int | None:
+        """One of the provider's calls, of which this place carries `capacity`. None: done; else the limit that is met."""
+        ...
+
+    def release(self, provider: str) -> None:
+        """Give it back."""
+        ...
+
     def live(self, count: int) -> None:
         """So many calls are live on this switchboard."""
         ...
@@ -52,6 +60,7 @@ class OwnRoom:
 
     def __init__(self, limit: int) -> None:
         self._free = limit
+        self._reserved: Counter[str] = Counter()
 
     def take(self) -> bool:
         """One seat, unless all are taken."""
@@ -62,6 +71,17 @@ class OwnRoom:
     def leave(self) -> None:
         """Give one back."""
         self._free += 1
+
+    def reserve(self, provider: str, capacity: int | None) -> int | None:
+        """One of the provider's calls."""
+        if capacity is not None and self._reserved[provider] >= capacity:
+            return capacity
+        self._reserved[provider] += 1
+        return None
+
+    def release(self, provider: str) -> None:
+        """Give it back."""
+        self._reserved[provider] -= 1
 
     def live(self, count: int) -> None:
         """Nobody else wants to know."""
@@ -120,7 +140,7 @@ class Switchboard:
         room: Room | None = None,
     ) -> None:
         """default_profile: the key of `providers` for agents without a profile of their own; "": the first one.
-        room: where `limits.max_calls` is counted; None: here.
+        room: where `limits.max_calls` and the providers' calls are counted; None: here.
 
         Raises ConfigError for an agent or a profile that is not there.
         """
@@ -133,7 +153,6 @@ class Switchboard:
         self._desk = Desk(limits, store, tools or {}, clock, observers, worker, data_dir)
         self._calls: dict[str, Call] = {}
         self._room: Room = room or OwnRoom(limits.max_calls)
-        self._taken: Counter[str] = Counter()  # seats per provider
         self._knocking = 0  # sockets whose call has not begun
         self._most_knocking = max(LEAST_KNOCKING, limits.max_calls)
         self._draining = False
@@ -197,10 +216,9 @@ class Switchboard:
     def _reserve(self, provider: str) -> None:
         if not provider:
             return
-        capacity = self._providers[provider].capacity
-        if capacity is not None and self._taken[provider] >= capacity:
-            raise AdmissionError(f"{provider} carries {capacity} calls at once", retry_after_s=RETRY_AFTER_S)
-        self._taken[provider] += 1
+        full = self._room.reserve(provider, self._providers[provider].capacity)
+        if full is not None:
+            raise AdmissionError(f"{provider} carries {full} calls at once", retry_after_s=RETRY_AFTER_S)
 
     def _claim(self, seat: Seat, provider: str) -> None:
         """Now the provider is known: take its room instead of what was guessed. Raises AdmissionError."""
@@ -216,7 +234,7 @@ class Switchboard:
 
     def _release(self, provider: str) -> None:
         if provider:
-            self._taken[provider] -= 1
+            self._room.release(provider)
 
     def _left(self, seat: Seat) -> None:
         if not seat.taken:

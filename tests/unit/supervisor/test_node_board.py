@@ -28,6 +28,17 @@ def test_the_limit_is_all_workers_together(board: NodeBoard) -> None:
     assert two.take()
 
 
+def test_a_profile_s_calls_are_limited_for_the_node_and_for_each_worker(board: NodeBoard) -> None:
+    one, two = (Place(board, board.hire(), 100, {"offline": 3}) for _ in range(2))
+    assert [one.reserve("offline", 2) for _ in range(3)] == [None, None, 2]  # its own recognisers are full
+    assert [two.reserve("offline", 2) for _ in range(2)] == [None, 3]  # the machine is
+    assert two.reserve("gemini", None) is None
+    one.release("offline")
+    assert two.reserve("offline", 2) is None
+    board.clear(0)
+    assert one.reserve("offline", 2) is None  # a dead one's are free again
+
+
 def test_a_dead_worker_s_seats_and_calls_are_free_again(board: NodeBoard) -> None:
     one, two = places(board, 2, limit=1)
     assert one.take()

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from trunkline.ai.offline.recogniser import CALLS_PER_PROCESS
 from trunkline.bus_wire import Setup
-from trunkline.cli_worker import _shared
-from trunkline.config import Ai, Offline, Settings
+from trunkline.cli_worker import _shared, node_limits
+from trunkline.config import Ai, Gemini, Offline, Settings
 
 
 def shares(workers: int, offline: Offline) -> list[Offline]:
@@ -14,17 +15,33 @@ def shares(workers: int, offline: Offline) -> list[Offline]:
     return [_shared(setup).ai.offline for setup in made]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 5])
-def test_recognisers_and_their_calls_sum_to_what_was_configured(workers: int) -> None:
-    found = shares(workers, Offline(recognisers=7, capacity=40))
-    assert sum(one.recognisers for one in found) == 7
-    assert sum(one.capacity for one in found) == 40
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 7])
+def test_recognisers_sum_to_what_was_configured(workers: int) -> None:
+    assert sum(one.recognisers for one in shares(workers, Offline(recognisers=7, capacity=40))) == 7
 
 
-def test_more_workers_than_recognisers_share_the_calls_of_those_that_there_are() -> None:
-    found = shares(4, Offline(recognisers=2, capacity=9))
-    assert [one.recognisers for one in found] == [1, 1, 1, 1]
-    assert sorted(one.capacity for one in found) == [2, 2, 2, 3]
+@pytest.mark.parametrize("capacity", [0, 1, 9, 40])
+def test_no_process_is_given_more_calls_than_it_would_have_alone(capacity: int) -> None:
+    alone = -(-capacity // 2)
+    for one in shares(4, Offline(recognisers=2, capacity=capacity)):
+        assert one.recognisers == 1
+        assert one.capacity == alone
+
+
+@pytest.mark.parametrize(
+    ("offline", "calls"),
+    [
+        (Offline(recognisers=1), CALLS_PER_PROCESS),
+        (Offline(recognisers=3), 3 * CALLS_PER_PROCESS),
+        (Offline(recognisers=3, capacity=5), 5),
+    ],
+)
+def test_the_node_carries_what_was_measured_however_many_workers_there_are(offline: Offline, calls: int) -> None:
+    assert node_limits(Settings(ai=Ai(offline=offline))) == {"offline": calls}
+
+
+def test_a_gemini_limit_is_the_node_s() -> None:
+    assert node_limits(Settings(ai=Ai(gemini=Gemini(capacity=9))))["gemini"] == 9
 
 
 def test_everything_else_is_as_it_was() -> None:
