@@ -83,7 +83,7 @@ class Missed:
 class Caller:
     """Walks through a script. Feed `hear` with every 20 ms of the line, then `tick`; do the acts at once."""
 
-    def __init__(self, script: Script, clips: Mapping[Speech, bytes]) -> None:
+    def __init__(self, script: Script, clips: Mapping[Speech, bytes], reaction_s: float = REACTION_S) -> None:
         self.did: list[Did] = []
         self.checkpoints: list[Checkpoint] = []
         self.missed: list[Missed] = []
@@ -91,6 +91,7 @@ class Caller:
         self.finished = False
         self._steps: Sequence[Step] = (*script.steps, HangUpStep(0))
         self._clips = clips
+        self._reaction_s = reaction_s
         self._index = 0
         self._began_s = 0.0  # when the current step began
         self._busy_until_s: float | None = None  # the current step is being done until then
@@ -150,7 +151,7 @@ class Caller:
 
     def _answered(self, now: float) -> bool:
         run = self.ears.run_since(self._since_s)
-        if run is None or self.ears.quiet_s() < REACTION_S - 1e-9:
+        if run is None or self.ears.quiet_s() < self._reaction_s - 1e-9:
             return False
         self._since_s = now
         return True

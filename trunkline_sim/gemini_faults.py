@@ -42,8 +42,20 @@ class Faults:
 
     def spoke(self, turn: int, sent_ms: float, now: float) -> None:
         """So much audio of reply `turn` was sent."""
-        due = [f for f in self._left if f.caller_ms is None and f.turn == turn and sent_ms >= f.after_ms]
+        due = [f for f in self._left if _in_speech(f) and f.turn == turn and sent_ms >= f.after_ms]
         self._fire(due, now)
+
+    def rested(self, turn: int, now: float) -> None:
+        """The turn of reply `turn` is complete."""
+        for fault in [f for f in self._left if f.idle_ms is not None and f.turn == turn]:
+            self._left.remove(fault)
+            self._plan(fault, now + (fault.idle_ms or 0.0) / 1000)
+
+    def asked(self, request: int, now: float) -> None:
+        """Tools were asked for, for the `request`-th time."""
+        for fault in [f for f in self._left if f.tool_ms is not None and f.turn in (0, request)]:
+            self._left.remove(fault)
+            self._plan(fault, now + (fault.tool_ms or 0.0) / 1000)
 
     def heard(self, utterance: int, ms: float, now: float) -> None:
         """The caller is so far into an utterance."""
@@ -63,6 +75,8 @@ class Faults:
                 stage.end(now, Freeze())
             case "stall":
                 self._stall(fault)
+            case "mute":
+                stage.memory.poisoned = True
             case "goaway":
                 self.go_away(now, fault.seconds, silent=fault.silent)
             case "message":
@@ -94,6 +108,11 @@ class Faults:
             self._stage.agenda.delay(fault.seconds)
         else:
             self._stage.silent = True
+
+
+def _in_speech(fault: Fault) -> bool:
+    """Whether its moment lies in the agent's sentence."""
+    return fault.at_s is fault.caller_ms is fault.idle_ms is fault.tool_ms is None
 
 
 def _huge() -> bytes:

@@ -13,7 +13,7 @@ from trunkline_sim.errors import SimError
 
 Kind: TypeAlias = Literal[
     "close", "rst", "half_open", "stall", "message", "unknown", "error", "bad_json", "bad_b64", "wrong_type",
-    "empty", "huge", "phantom_interrupted", "goaway",
+    "empty", "huge", "phantom_interrupted", "goaway", "mute",
 ]  # fmt: skip
 
 
@@ -21,8 +21,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One thing that goes wrong, once per connection, at one moment.
 
     The moment: `at_s` after setupComplete (negative: instead of it); or in the agent's sentence, `after_ms` of audio of
-    reply number `turn` (from 1 over the whole session) having been sent; or in the caller's, `caller_ms` into their
-    utterance number `turn` (0: any) of this connection.
+    reply number `turn` (from 1 over the whole session) having been sent; or at rest, `idle_ms` after that reply's turn
+    was complete; or in the caller's, `caller_ms` into their utterance number `turn` (0: any) of this connection; or in
+    a use of tools, `tool_ms` after request number `turn` (0: any) of this connection.
     """
 
     kind: Kind
@@ -30,6 +31,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     turn: int = 0
     after_ms: float = 0.0
     caller_ms: float | None = None
+    idle_ms: float | None = None
+    tool_ms: float | None = None
     connection: int = 1  # only on the n-th connection that asked for this scenario; 0: on each
     probability: float = 1.0
     code: int = 1011  # of close
@@ -39,8 +42,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     message: Any = None  # JSON of a planted message
 
     def __post_init__(self) -> None:
-        if self.at_s is None and not self.turn and self.caller_ms is None:
-            raise ValueError("a fault needs its moment: at_s, turn or caller_ms")
+        if self.at_s is None and not self.turn and self.caller_ms is None and self.tool_ms is None:
+            raise ValueError("a fault needs its moment: at_s, turn, caller_ms or tool_ms")
+        if self.idle_ms is not None and not self.turn:
+            raise ValueError("idle_ms needs turn: after which reply")
         if self.kind == "close" and not 1000 <= self.code <= 4999:
             raise ValueError("code is a websocket close code, 1000 to 4999")
         if self.kind == "message" and self.message is None:
@@ -57,8 +62,9 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to do when `match` (a regular expression, case ignored) is found in what was heard or written.
 
-    Without tools `say` is the answer. With tools `say` is spoken meanwhile where they do not block, and `then` after
-    them; `{text}` is what was heard, `{result}` what the tools answered.
+    Without tools `say` is the answer ("" none). With tools `say` is spoken meanwhile where they do not block, and
+    `then` after them; `{text}` is what was heard, `{result}` what the tools answered; in `say` also `{name}`, a named
+    group of `match`.
     """
 
     match: str
@@ -77,6 +83,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retry_after_s: float | None = None
     refuse_first: int = 0  # only the first so many connections; 0: all
     setup_delay_s: float = 0.15
+    slow_setup_s: float = 0.0  # of the first `slow_setups` connections, in place of setup_delay_s; 0: the same
+    slow_setups: int = 1
     no_setup_ack: bool = False
     # the conversation
     hear: Literal["recordings", "any"] = "recordings"  # "any": whatever is loud enough is a turn

@@ -53,12 +53,14 @@ class Session:
         self._recordings = recordings
         self._memories = memories
         self._version = version
+        self._connection = connection
         self._faults = Faults(self._stage, connection)
         self._mouth = Mouth(self._stage)
         self._mouth.on_progress = self._faults.spoke
         self._mouth.on_idle = self._idle
         self._tools = ToolDesk(self._stage)
         self._tools.on_done = self._tools_done
+        self._tools.on_asked = self._faults.asked
         self._mouth.on_cut = self._tools.cancel
         self._vad = Vad()
         self._state = "wait setup"
@@ -145,7 +147,12 @@ class Session:
         self._vad = Vad(setup.prefix_ms, setup.silence_ms)
         self._state = "setting up"
         if not self._faults.before_setup(now) and not scenario.no_setup_ack:
-            stage.agenda.put(now + scenario.setup_delay_s, "setup", self._ready)
+            stage.agenda.put(now + self._setup_s(), "setup", self._ready)
+
+    def _setup_s(self) -> float:
+        scenario = self._stage.scenario
+        slow = scenario.slow_setup_s > 0 and self._connection <= scenario.slow_setups
+        return scenario.slow_setup_s if slow else scenario.setup_delay_s
 
     def _memory(self, setup: Setup, now: float) -> Memory:
         scenario = self._stage.scenario
@@ -320,7 +327,7 @@ class Session:
 
     def _follow(self, rule: Rule, text: str, now: float) -> None:
         if not rule.tools:
-            self._answer_with(rule.say.replace("{text}", text), now)
+            self._answer_with(_filled(rule, rule.say, text), now)
             return
         self._unanswered = ""
         self._stage.agenda.put(
@@ -330,13 +337,15 @@ class Session:
     def _use_tools(self, rule: Rule, text: str, now: float) -> None:
         self._tools.start(rule, text, now)
         if rule.say and not self._tools.blocking:
-            self._answer_with(rule.say.replace("{text}", text), now, 0.0)
+            self._answer_with(_filled(rule, rule.say, text), now, 0.0)
 
     def _answer_with(self, text: str, now: float, delay_s: float | None = None) -> None:
         """Speak now, or when the mouth is free where it is not."""
+        if not text:
+            return
         if self._mouth.phase != "idle":
             self._waiting.append(text)
-        elif text:
+        else:
             self._mouth.say(text, now, delay_s)
 
     def _tools_done(self, text: str, scheduling: str, now: float) -> None:
@@ -350,7 +359,16 @@ class Session:
     def _idle(self, now: float) -> None:
         """A turn is over."""
         self._unanswered = ""
+        self._faults.rested(self._mouth.turn, now)
         if self._stage.setup.resumption:
             self._offer_handle(now)
         if self._waiting:
             self._mouth.say(self._waiting.pop(0), now, 0.0)
+
+
+def _filled(rule: Rule, say: str, text: str) -> str:
+    """What the rule says, with what was heard and the named groups of its match in it."""
+    found = re.search(rule.match, text, re.IGNORECASE)
+    for name, value in (found.groupdict() if found else {}).items():
+        say = say.replace(f"{{{name}}}", value or "")
+    return say.replace("{text}", text)

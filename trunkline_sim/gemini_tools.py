@@ -26,12 +26,15 @@ class _Job:
 
 
 class ToolDesk:
-    """At most one job at a time. `on_done(text, scheduling, now)` when all its answers are there."""
+    """At most one job at a time. `on_done(text, scheduling, now)` when all its answers are there, `on_asked(n, now)`
+    when tools were asked for, for the n-th time on this connection."""
 
     def __init__(self, stage: Stage) -> None:
         self.on_done: Callable[[str, str, float], None] = lambda text, scheduling, now: None
+        self.on_asked: Callable[[int, float], None] = lambda request, now: None
         self._stage = stage
         self._job: _Job | None = None
+        self._requests = 0
         self._cancelled: set[str] = set()
         self._answered: set[str] = set()
 
@@ -89,6 +92,8 @@ class ToolDesk:
         stage.agenda.put(now + scenario.tool_timeout_s, _WAIT, self._gave_up)
         if scenario.tool_cancel_s is not None:
             stage.agenda.put(now + scenario.tool_cancel_s, _CANCEL, self.cancel)
+        self._requests += 1
+        self.on_asked(self._requests, now)
 
     def _one(self, result: Json, now: float) -> bool:
         job, id_ = self._job, result["id"]
