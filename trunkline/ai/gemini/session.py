@@ -129,6 +129,16 @@ class GeminiSession:
         return self._link is not None
 
     @property
+    def waits_since(self) -> float | None:
+        """Since when (clock, s) the model owes an answer, whether or not there is a connection; None: it does not."""
+        return self._turns.waits_since()
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether our own ear hears the caller speak just now."""
+        return self._turns.ear.speaking
+
+    @property
     def counters(self) -> Counter[str]:
         """By name; nothing happens to a word or a message without one."""
         return self._turns.counters

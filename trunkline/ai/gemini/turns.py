@@ -318,7 +318,7 @@ class Turns:
         resumed elsewhere; a session that lives and does not speak is begun afresh."""
         if self._reply is not None:
             return "resume" if self._ran_dry(self._reply, now) else ""
-        since = self._waits_since()
+        since = self.waits_since()
         if since is None or now - since < self._stall_s:
             return ""
         if self._nudged_at is None:
@@ -331,7 +331,8 @@ class Turns:
         """It was told to answer."""
         self._nudged_at = now
 
-    def _waits_since(self) -> float | None:
+    def waits_since(self) -> float | None:
+        """Since when (clock, s) the model owes an answer; None while it speaks, or the caller may."""
         ear = self.ear
         if self._drains_until is not None or self._tools or ear.speaking:
             return None
