@@ -57,12 +57,12 @@ case $want in bookworm|all)
     for part in $parts; do case $part in
         run) run_demo bookworm ;;
         test) inside bookworm 'make test' ;;
-        unit) inside bookworm 'make setup && .venv/bin/python -m pytest tests/unit -q' ;;
+        unit) inside bookworm 'make setup && scripts/pytest.sh tests/unit' ;;
     esac; done ;;
 esac
 case $want in trixie|all)
     say "${bold}Debian 13, Python 3.13${off}"
     build trixie
-    inside trixie 'scripts/setup.sh dev && .venv/bin/python --version && export PROMTOOL=$(scripts/promtool.sh) && .venv/bin/python -m pytest tests/unit -q -p no:cacheprovider' ;;
+    inside trixie 'scripts/setup.sh dev && .venv/bin/python --version && export PROMTOOL=$(scripts/promtool.sh) && scripts/pytest.sh tests/unit' ;;
 esac
 say "${green}fresh machines: fine${off}"
