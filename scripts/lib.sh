@@ -59,3 +59,18 @@ packages() {
     # shellcheck disable=SC2086
     step "Debian packages: ${missing% }" _apt $missing
 }
+
+# borrowed NAME PACKAGE: prints the path of a program of a Debian package, without installing the package and its
+# service: an installed one, else .cache/tools/NAME. Prints nothing when the package here does not hold it.
+borrowed() {
+    local name=$1 package=$2 tool=$PWD/.cache/tools/$1 work found
+    if command -v "$name"; then return 0; fi
+    if [ ! -x "$tool" ]; then
+        work=$(mktemp -d); chmod 755 "$work"
+        (cd "$work" && apt-get download -q "$package" >&2 && dpkg-deb -x "${package}"_*.deb .) || { rm -rf "$work"; return 1; }
+        found=$(find "$work" -type f -path "*bin/$name" | head -n 1)
+        mkdir -p "${tool%/*}"; [ -z "$found" ] || cp "$found" "$tool"
+        rm -rf "$work"
+    fi
+    [ ! -x "$tool" ] || echo "$tool"
+}
