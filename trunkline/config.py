@@ -56,6 +56,16 @@ class Limits(Section, frozen=True):
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 1 << 20
 
 
+class Failure(Section, frozen=True):
+    """[failure]: what a caller hears, and what becomes of the call, when no AI session can be had."""
+
+    honest_after_s: Seconds = 1.0  # of silence without a session, before the caller is told to wait
+    answer_within_s: Seconds = 2.5  # a session that is there owes an answer for so long: the same
+    give_up_s: Seconds = 8.0  # without a session for so long: last words, and the end
+    after_failure: Literal["end", "callback", "transfer"] = "end"
+    sentences_dir: str = ""  # recorded sentences, WAV; "": made by the offline voice
+
+
 class Agent(Section, frozen=True):
     """[agents.NAME]"""
 
@@ -67,6 +77,9 @@ class Agent(Section, frozen=True):
     profile: Profile | None = None  # None: [ai] profile
     record: bool = False  # two-channel recording
     protect_greeting: bool = False  # the greeting may not be interrupted (legal notice)
+    one_moment: str = ""  # said when the session keeps the caller waiting; "": built in, as the next two
+    still_trying: str = ""  # said when it goes on
+    last_words: str = ""  # said when no session can be had, before what [failure] after_failure says
 
 
 class Route(Section, frozen=True):
@@ -159,6 +172,7 @@ class Settings(Section, frozen=True):
     server: Server = Server()
     auth: Auth = Auth()
     limits: Limits = Limits()
+    failure: Failure = Failure()
     agents: dict[str, Agent] = msgspec.field(default_factory=lambda: {"receptionist": Agent()})
     route: tuple[Route, ...] = ()
     default_agent: str = "receptionist"
