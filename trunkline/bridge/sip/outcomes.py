@@ -1,6 +1,6 @@
 """What a call's end on SIP means: status codes to `Outcome`, and a stream's figures to an estimate of MOS. Pure.
 
-RFC 3261 section 21 names the codes; which of them a carrier uses for what is its own affair, so every trunk may override.
+RFC 3261 section 21 names the codes; what a carrier uses them for is its own affair, so every trunk may override.
 """
 
 from collections.abc import Mapping
