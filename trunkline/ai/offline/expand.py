@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from trunkline.ai.offline import templates
+from trunkline.ai.offline import templates_answers as answers
 from trunkline.ai.offline.grammar import Domain, Item, first_names
 
 _NUMBERS: Final = (
@@ -28,35 +29,35 @@ Weighted = tuple[str, float]
 _OPEN: Final[Templates] = tuple(template for group in templates.OPEN.values() for template in group)
 _ESCAPES: Final[Templates] = tuple(t for key in ("repeat", "cancel", "human", "help") for t in templates.OPEN[key])
 _YES_NO: Final[Templates] = (*templates.OPEN["yes"], *templates.OPEN["no"])
-_INTRODUCED: Final[Templates] = tuple(t for t in templates.NAME if " is {name}" in t or "for" in t)  # no bare names
+_INTRODUCED: Final[Templates] = tuple(t for t in answers.NAME if " is {name}" in t or "for" in t)  # no bare names
 
 # grammar → (share of the weight, templates)…; shares sum to 1
 MIXTURES: Final[Mapping[str, Sequence[tuple[float, Templates]]]] = {
     "open": (
         (0.90, _OPEN),
-        (0.04, templates.ITEM),
-        (0.02, templates.NUMBER),
+        (0.04, answers.ITEM),
+        (0.02, answers.NUMBER),
         (0.01, _INTRODUCED),
-        (0.03, templates.CORRECTION),
+        (0.03, answers.CORRECTION),
     ),
     "yes_no": (
         (0.50, _YES_NO),
-        (0.12, templates.CORRECTION),
-        (0.06, templates.ITEM),
-        (0.02, templates.NUMBER),
+        (0.12, answers.CORRECTION),
+        (0.06, answers.ITEM),
+        (0.02, answers.NUMBER),
         (0.10, _ESCAPES),
         (0.20, _OPEN),
     ),
     "number": (
-        (0.60, templates.NUMBER),
-        (0.08, templates.CORRECTION),
+        (0.60, answers.NUMBER),
+        (0.08, answers.CORRECTION),
         (0.05, _YES_NO),
         (0.07, _ESCAPES),
         (0.20, _OPEN),
     ),
-    "digits": ((0.75, templates.DIGITS), (0.07, _ESCAPES), (0.18, _OPEN)),
-    "name": ((0.75, templates.NAME), (0.07, _ESCAPES), (0.18, _OPEN)),
-    "item": ((0.55, templates.ITEM), (0.05, _YES_NO), (0.05, _ESCAPES), (0.35, _OPEN)),
+    "digits": ((0.75, answers.DIGITS), (0.07, _ESCAPES), (0.18, _OPEN)),
+    "name": ((0.75, answers.NAME), (0.07, _ESCAPES), (0.18, _OPEN)),
+    "item": ((0.55, answers.ITEM), (0.05, _YES_NO), (0.05, _ESCAPES), (0.35, _OPEN)),
 }
 
 
