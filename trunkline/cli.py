@@ -7,7 +7,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,18 +15,7 @@ from rich.markup import escape
 
 from trunkline import __version__
 from trunkline.cli_interrupt import INTERRUPTED, at_once
-from trunkline.cli_options import (
-    ConfigFile,
-    DatabaseUrl,
-    DataDir,
-    Host,
-    LogLevel,
-    Options,
-    Port,
-    ProfileName,
-    Set,
-    Workers,
-)
+from trunkline.cli_options import SETTINGS, STORE, Options, takes
 from trunkline.config_load import Configuration
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.log import set_up
@@ -82,17 +70,9 @@ def root(
 
 
 @app.command()
+@takes(*SETTINGS[:-1], "log_level", "more", "workers", "log_file")
 def serve(
-    config: ConfigFile = None,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    profile: ProfileName = None,
-    log_level: LogLevel = None,
-    set_: Set = None,
-    workers: Workers = None,
-    log_file: Annotated[Path | None, typer.Option(help="Write the log there instead of to standard error.")] = None,
+    options: Options,
     create_key: Annotated[
         bool, typer.Option("--create-key", help="Make an admin key if there is none, and print it once.")
     ] = False,
@@ -100,10 +80,6 @@ def serve(
     """Run the service: carriers' media sockets, the HTTP API, the agents."""
     with at_once():
         from trunkline.cli_serve import serve as run_service
-
-    options = Options(
-        config, host, port, data_dir, database_url, profile, log_level, log_file, tuple(set_ or ()), workers
-    )
 
     def read() -> Configuration:
         return options.configuration(os.environ)
@@ -120,32 +96,21 @@ def worker(link: Annotated[int, typer.Option(help="Descriptor of the supervisor'
 
 
 @app.command()
+@takes(*SETTINGS)
 def check(
-    config: ConfigFile = None,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    profile: ProfileName = None,
-    set_: Set = None,
+    options: Options,
     every: Annotated[bool, typer.Option("--all", help="Also show what is at its default.")] = False,
 ) -> None:
     """Read the configuration, say what is in force and why. Secrets are masked."""
     from trunkline.cli_check import show
 
-    options = Options(config, host, port, data_dir, database_url, profile, None, None, tuple(set_ or ()))
     show(options.configuration(os.environ), every=every, console=Console())
 
 
 @app.command()
+@takes(*SETTINGS)
 def doctor(
-    config: ConfigFile = None,
-    host: Host = None,
-    port: Port = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    profile: ProfileName = None,
-    set_: Set = None,
+    options: Options,
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="Print the secret token in what is to be pasted.")
     ] = False,
@@ -156,7 +121,6 @@ def doctor(
     from trunkline.doctor import examine, report
     from trunkline.doctor_finding import Reach
 
-    options = Options(config, host, port, data_dir, database_url, profile, None, None, tuple(set_ or ()))
     configuration = options.configuration(os.environ)
     reach = Reach.LOCAL if local else Reach.ONLINE if online else Reach.PUBLIC
     findings = asyncio.run(examine(configuration, reach))
@@ -184,41 +148,37 @@ def _simulator(name: str, arguments: list[str]) -> None:
 
 
 @keys_app.command("create")
+@takes(*STORE)
 def keys_create(
+    options: Options,
     kind: Annotated[str, typer.Option(help="prod, test (never reaches a real carrier) or admin.")] = "prod",
     scope: Annotated[list[str] | None, typer.Option(help="What it may do; may be repeated. Default: all.")] = None,
     tenant: Annotated[str, typer.Option(help="Whose calls it sees.")] = "default",
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
-    config: ConfigFile = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key. It is printed once and stored only as a hash."""
     from trunkline import cli_keys
 
-    options = Options(config, None, None, data_dir, database_url, None, None, None)
     settings = options.configuration(os.environ).settings
     asyncio.run(cli_keys.create(settings, kind, tuple(scope or ()), tenant, label, sys.stdout))
 
 
 @keys_app.command("list")
-def keys_list(config: ConfigFile = None, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+@takes(*STORE)
+def keys_list(options: Options) -> None:
     """All keys, revoked ones too; never their secrets."""
     from trunkline import cli_keys
 
-    options = Options(config, None, None, data_dir, database_url, None, None, None)
     asyncio.run(cli_keys.show(options.configuration(os.environ).settings, Console()))
 
 
 @keys_app.command("revoke")
+@takes(*STORE)
 def keys_revoke(
+    options: Options,
     key_id: Annotated[str, typer.Argument(help="Its id, as `trunkline keys list` shows it.")],
-    config: ConfigFile = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key useless from now on."""
     from trunkline import cli_keys
 
-    options = Options(config, None, None, data_dir, database_url, None, None, None)
     asyncio.run(cli_keys.revoke(options.configuration(os.environ).settings, key_id, sys.stdout))
