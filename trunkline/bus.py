@@ -93,6 +93,7 @@ class Bus:
         self._link = link
         self._local: Local | None = None
         self._watchers: frozenset[str] = frozenset()
+        self._lines: set[tuple[str, str]] = set()  # ours
         self._tasks: set[asyncio.Task[None]] = set()
 
     def attach(self, local: Local | None) -> None:
@@ -190,6 +191,25 @@ class Bus:
         """By its owner; our own is over."""
         return owner != self.name and (await self._ask(owner, Say(call_id, text), wire.Yes)).done
 
+    async def claim(self, carrier: str, call: str) -> bool:
+        """The supervisor decides for the node, and with Redis for all; when it is away, what we know ourselves."""
+        if (carrier, call) in self._lines:
+            return False
+        self._lines.add((carrier, call))
+        reply = await self._link.ask("", wire.encode(wire.Line(carrier, call, on=True)), PATIENCE_S)
+        if reply is None or reply.gone:
+            log.warning("bus.line_unclaimed", carrier=carrier, carrier_ref=call)
+            return True
+        ours = msgspec.msgpack.decode(reply.body, type=wire.Yes).done
+        if not ours:
+            self._lines.discard((carrier, call))
+        return ours
+
+    async def release(self, carrier: str, call: str) -> None:
+        """Told to the supervisor."""
+        self._lines.discard((carrier, call))
+        await self._link.ask("", wire.encode(wire.Line(carrier, call, on=False)), PATIENCE_S)
+
     async def figures(self, own: list[Family]) -> list[Family]:
         """The node's; our own when the supervisor does not answer."""
         body = wire.encode(wire.NodeFigures(own))
@@ -222,7 +242,8 @@ class Bus:
         if reply is None:
             raise UnreachableError(f"{owner} carries the call and does not answer")
         if reply.gone:
-            raise UnreachableError(f"{owner or 'nobody'} carries the call; it is no worker of this node")
+            why = reply.why or "it is no worker of this node, nor of one that can be reached"
+            raise UnreachableError(f"{owner or 'nobody'} carries the call; {why}")
         return msgspec.msgpack.decode(reply.body, type=answer)
 
     # our own news

@@ -71,11 +71,12 @@ class Ask(_Message, frozen=True):
 
 
 class Reply(_Message, frozen=True):
-    """The answer; `gone`: nobody of that name lives here, or nobody knows."""
+    """The answer; `gone`: nobody of that name lives here, or nobody knows; `why`, where that is known."""
 
     id: int
     body: bytes = b""
     gone: bool = False
+    why: str = ""
 
 
 class Event(_Message, frozen=True):
@@ -118,6 +119,14 @@ class Watch(_Message, frozen=True):
     on: bool
 
 
+class Line(_Message, frozen=True):
+    """The only live stream of a carrier's call is here (or no more): answered by `Yes`, not done when another is."""
+
+    carrier: str
+    call: str
+    on: bool
+
+
 class Bury(_Message, frozen=True):
     """Close the calls of a worker that is dead: answered by `Yes`."""
 
@@ -136,7 +145,7 @@ class Yes(_Message, frozen=True):
     done: bool
 
 
-ToSupervisor: TypeAlias = NodeFigures | Watch
+ToSupervisor: TypeAlias = NodeFigures | Watch | Line
 encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

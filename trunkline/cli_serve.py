@@ -5,15 +5,18 @@ rolling restart. That is for debuggers and for whoever watches processes by numb
 """
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import structlog
 from rich.console import Console
 
+from trunkline.bus_redis import RedisBus
 from trunkline.bus_wire import Ready
 from trunkline.cli_orders import Orders
-from trunkline.cli_service import banner, first_key, loop_factory
+from trunkline.cli_service import all_secrets, banner, first_key, loop_factory
 from trunkline.config import Settings
 from trunkline.config_load import Configuration
 from trunkline.errors import ConfigError, TrunklineError
@@ -33,10 +36,8 @@ def serve(configuration: Configuration, *, create_key: bool = False, reread: Rer
     reread: reads the configuration again, at SIGHUP; None: workers are replaced with the one that there is.
     """
     settings = configuration.settings
-    wanted, auth = settings.log, settings.auth
-    twilio = configuration.settings.carriers.twilio
-    secrets = (auth.media_token, auth.webhook_secret, twilio.auth_token, twilio.other_auth_token)
-    set_up(wanted.level, wanted.format, wanted.file, secrets=secrets)
+    wanted = settings.log
+    set_up(wanted.level, wanted.format, wanted.file, secrets=all_secrets(settings, os.environ))
     _raise_file_limit()
     if settings.server.workers == 0:
         from trunkline.cli_serve_here import serve_here
@@ -56,7 +57,9 @@ async def _serve(configuration: Configuration, create_key: bool, reread: Reread,
             await first_key(settings)
         board = NodeBoard.create()
         try:
-            await _supervise(settings, Heritage(listeners, metrics_listeners, board), orders, reread, console)
+            heritage = Heritage(listeners, metrics_listeners, board)
+            far = await _other_nodes(settings, heritage)
+            await _supervise(settings, heritage, far, orders, reread, console)
         finally:
             for one in (*listeners, *metrics_listeners):
                 one.close()
@@ -65,10 +68,28 @@ async def _serve(configuration: Configuration, create_key: bool, reread: Reread,
     return 0
 
 
-async def _supervise(settings: Settings, heritage: Heritage, orders: Orders, reread: Reread, console: Console) -> None:
+async def _other_nodes(settings: Settings, heritage: Heritage) -> RedisBus | None:
+    """The bus to them, where there are any. Raises ConfigError."""
+    if not settings.redis_url:
+        return None
+    far = RedisBus(settings.redis_url, heritage.node)
+    await far.check()
+    return far
+
+
+async def _supervise(
+    settings: Settings,
+    heritage: Heritage,
+    far: RedisBus | None,
+    orders: Orders,
+    reread: Reread,
+    console: Console,
+) -> None:
     failed: TrunklineError | None = None
-    async with asyncio.TaskGroup() as group:
-        supervisor = Supervisor(settings, heritage, group)
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        if far is not None:
+            stack.push_async_callback(far.close)
+        supervisor = Supervisor(settings, heritage, group, far)
         starting = group.create_task(_started(supervisor, settings.server.workers), name="supervisor.start")
         stopped = group.create_task(orders.stop.wait(), name="supervisor.stop")
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,12 +7,17 @@ from rich.console import Console
 from trunkline.cli_orders import Orders
 from trunkline.cli_service import banner, first_key, settle_garbage
 from trunkline.config import Settings
+from trunkline.errors import ConfigError
 from trunkline.listeners import listen
 from trunkline.service import Service
 
 
 async def serve_here(settings: Settings, create_key: bool, console: Console) -> int:
     """Serve until told otherwise; returns the exit code. Raises ConfigError."""
+    if settings.redis_url:
+        raise ConfigError(
+            "redis_url (REDIS_URL) joins nodes, and a node has a supervisor: [server] workers = 1 or more"
+        )
     orders = Orders()
     with orders.listening(asyncio.get_running_loop()):
         sockets = listen(settings.server.host, settings.server.port)

@@ -3,14 +3,16 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 from rich.markup import escape
 
 from trunkline import __version__
 from trunkline.config import Settings
-from trunkline.config_load import database_url
+from trunkline.config_env import secret_values
+from trunkline.config_load import SECRET_KEYS, database_url
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -31,6 +33,18 @@ def settle_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, 3)
+
+
+def all_secrets(settings: Settings, env: Mapping[str, str]) -> list[str]:
+    """For the log to hide: every setting that is one, wherever it was set, passwords in URLs, the environment's."""
+    found = list(secret_values(env))
+    for key in SECRET_KEYS:
+        value: object = settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        found.append(str(value))
+    passwords = (urlsplit(url).password for url in (settings.database_url, settings.redis_url))
+    return [*found, *(text for password in passwords if password for text in {password, unquote(password)})]
 
 
 async def first_key(settings: Settings) -> None:

@@ -17,9 +17,8 @@ import structlog
 from trunkline import bus_wire as wire
 from trunkline.ai.offline.recogniser import CALLS_PER_PROCESS, default_processes
 from trunkline.bus import Bus
-from trunkline.cli_service import loop_factory, settle_garbage
+from trunkline.cli_service import all_secrets, loop_factory, settle_garbage
 from trunkline.config import Settings
-from trunkline.config_env import secret_values
 from trunkline.errors import ConfigError, TrunklineError, UsageError
 from trunkline.log import set_up
 from trunkline.node_board import NodeBoard, Phase, Place
@@ -43,8 +42,7 @@ async def _work(link_fd: int) -> int:
     link = await wire.Link.over(_inherited(link_fd))
     setup = await _setup(link)
     settings = setup.settings
-    hidden = (settings.auth.media_token, settings.auth.webhook_secret, *secret_values(os.environ))
-    set_up(settings.log.level, settings.log.format, settings.log.file, secrets=hidden)
+    set_up(settings.log.level, settings.log.format, settings.log.file, secrets=all_secrets(settings, os.environ))
     structlog.contextvars.bind_contextvars(worker=setup.name)
     try:
         await _serve(link, setup)

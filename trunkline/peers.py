@@ -39,6 +39,15 @@ class Peers(Protocol):
         """False: no such live call there, or no voice on it. Raises UnreachableError."""
         ...
 
+    async def claim(self, carrier: str, call: str) -> bool:
+        """Take the only live stream that a carrier's call may have. False: it has one, at whichever worker of whichever
+        node. To be released."""
+        ...
+
+    async def release(self, carrier: str, call: str) -> None:
+        """That stream is over."""
+        ...
+
     async def figures(self, own: list[Family]) -> list[Family]:
         """The node's figures, `own` included."""
         ...
@@ -64,6 +73,7 @@ class Alone:
 
     def __init__(self, name: str = "") -> None:
         self._name = name
+        self._lines: set[tuple[str, str]] = set()
 
     def node_ready(self) -> None:
         """Ask yourself."""
@@ -87,6 +97,16 @@ class Alone:
     async def say(self, owner: str, call_id: str, text: str) -> bool:
         """Raises UnreachableError, likewise."""
         return await self.hang_up(owner, call_id)
+
+    async def claim(self, carrier: str, call: str) -> bool:
+        """By our own list."""
+        free = (carrier, call) not in self._lines
+        self._lines.add((carrier, call))
+        return free
+
+    async def release(self, carrier: str, call: str) -> None:
+        """From our own list."""
+        self._lines.discard((carrier, call))
 
     async def figures(self, own: list[Family]) -> list[Family]:
         """Ours are all."""

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from trunkline import bus_wire as wire
+from trunkline.bus_redis import RedisBus
 from trunkline.config import Settings
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.node_board import Phase
@@ -26,7 +27,6 @@ POLL_S = 5.0  # figures are asked for so often: those of a worker that dies are 
 HUNG = 6  # times in a row that it did not answer: it is killed
 UP_S = 300.0  # a worker that is not ready by then is killed (the first start builds the recogniser's language)
 AFTER_S = 20.0  # beyond a drain's limit, before a worker is killed
-BURY_S = 10.0
 log = structlog.get_logger("trunkline.supervisor")
 
 
@@ -43,11 +43,15 @@ class Post:
 class Supervisor:
     """`async with asyncio.TaskGroup() as group: Supervisor(…, group)`; start, then roll, then stop."""
 
-    def __init__(self, settings: Settings, heritage: Heritage, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, settings: Settings, heritage: Heritage, group: asyncio.TaskGroup, far: RedisBus | None = None
+    ) -> None:
+        """far: the bus to other nodes; ours to run and to close."""
         self._settings = settings
         self._heritage = heritage
         self._group = group
-        self._hub = Hub(self._own, self._phases)
+        self._far = far
+        self._hub = Hub(self._own, self._phases, far)
         self._posts: list[Post] = []
         self._children: set[Child] = set()
         self._stopping = asyncio.Event()
@@ -77,6 +81,8 @@ class Supervisor:
             self._stopping.set()
             raise _cannot_start(first)
         self._started = True
+        if self._far is not None:
+            self._own(self._far.run(self._hub))
         await asyncio.gather(*(self._hold(post) for post in self._posts[1:]))
         self._own(self._poll())
         return first.ready
@@ -148,8 +154,9 @@ class Supervisor:
                 self._hub.take(child.member, message)
 
     async def _died(self, post: Post, child: Child) -> None:
-        """Close its calls, and fill its post."""
-        self._own(self._bury(child.name))
+        """Close its calls, by any worker that lives (where there is none, the next one does it when it starts), and
+        fill its post."""
+        self._own(self._buried(child.name))
         if not self._started or self._stopping.is_set() or post.holder is not child:
             return
         post.holder = None
@@ -176,13 +183,8 @@ class Supervisor:
             return False
         return True
 
-    async def _bury(self, name: str) -> None:
-        """By any worker that lives; where there is none, the next one does it when it starts."""
-        body = wire.encode(wire.Bury(name))
-        for child in [one for one in self._children if one.ready is not None]:
-            reply = await child.member.link.ask(child.name, body, BURY_S)
-            if reply is not None and not reply.gone:
-                return
+    async def _buried(self, name: str) -> None:
+        await self._hub.bury(name)
 
     async def _poll(self) -> None:
         """Keep figures fresh, and notice who hangs."""
@@ -248,6 +250,8 @@ class Supervisor:
                 for child in self._children:
                     child.kill()
                 await self._empty.wait()
+        if self._far is not None:
+            await self._far.close()
 
     @property
     def active(self) -> int:

@@ -1,7 +1,6 @@
 """One worker process, from its start to its end, as the supervisor holds it."""
 
 import asyncio
-import secrets
 import signal
 import socket
 import sys
@@ -12,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trunkline import bus_wire as wire
+from trunkline.bus_far import node_name, worker_name
 from trunkline.config import Settings
 from trunkline.node_board import NodeBoard
 from trunkline.supervisor_hub import Member
@@ -59,11 +59,6 @@ class Child:
         return str(code) if code >= 0 else signal.Signals(-code).name
 
 
-def worker_name(post: int) -> str:
-    """Unlike that of any other worker, and of those before at this post."""
-    return f"{socket.gethostname()[:40]}-w{post}-{secrets.token_hex(3)}"
-
-
 @dataclass(frozen=True, slots=True)
 class Heritage:
     """What every worker inherits."""
@@ -71,6 +66,7 @@ class Heritage:
     listeners: Sequence[socket.socket]
     metrics_listeners: Sequence[socket.socket]
     board: NodeBoard
+    node: str = field(default_factory=node_name)  # part of every worker's name
 
     def numbers(self) -> tuple[int, ...]:
         """The descriptors."""
@@ -81,7 +77,7 @@ async def start_worker(
     post: int, settings: Settings, heritage: Heritage, environment: Mapping[str, str] | None = None
 ) -> Child:
     """A new process, already told who it is. Raises OSError, OverflowError."""
-    name, row = worker_name(post), heritage.board.hire()
+    name, row = worker_name(heritage.node, post), heritage.board.hire()
     ours, theirs = socket.socketpair()
     try:
         with theirs:
