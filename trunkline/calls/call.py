@@ -4,7 +4,7 @@ this call and is logged once."""
 import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from trunkline.ai.session import AiProvider, Brief
 from trunkline.ai.tools import Tool
 from trunkline.bridge.leg import CallLeg
 from trunkline.calls import record as records
-from trunkline.calls.conversation import Conversation, Setting
+from trunkline.calls.conversation import Conversation
 from trunkline.calls.events import CallEnded, Note, Observer
 from trunkline.calls.goodbye import say_goodbye
+from trunkline.calls.happenings import Setting
 from trunkline.calls.journal import Journal
 from trunkline.calls.record import CallRecord
 from trunkline.calls.recording import Recording
+from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.clock import Clock
-from trunkline.config import Agent, Limits
+from trunkline.config import Agent, Failure, Limits
 from trunkline.errors import StoreError
 from trunkline.outcome import EndCause, Outcome
 
@@ -50,6 +52,8 @@ class Desk:
     observers: Sequence[Observer]
     worker: str
     data_dir: Path
+    failure: Failure = field(default_factory=Failure)
+    phrases: Mapping[str, Phrases] = field(default_factory=dict)  # by agent: what can be said without a session
 
 
 class Call:
@@ -68,7 +72,13 @@ class Call:
         self._refused: str | None = None
         self._goodbye_said = False
         setting = Setting(
-            provider, _brief(self.id, agent_name, agent, desk.tools, leg), desk.limits, tenant, agent.protect_greeting
+            provider=provider,
+            brief=_brief(self.id, agent_name, agent, desk.tools, leg),
+            limits=desk.limits,
+            tenant=tenant,
+            protect_greeting=agent.protect_greeting,
+            failure=desk.failure,
+            phrases=desk.phrases.get(agent_name, {}),
         )
         self.conversation = Conversation(leg, setting, self.journal, desk.clock, self._recording)
 
@@ -133,7 +143,7 @@ class Call:
 
     async def _goodbye(self, outcome: Outcome) -> None:
         self._goodbye_said = True
-        await say_goodbye(self._leg, outcome)
+        await say_goodbye(self._leg, outcome, told=self.conversation.last_words)
 
     def _start_recording(self, group: asyncio.TaskGroup) -> asyncio.Task[None] | None:
         if self._recording is None:

@@ -134,6 +134,13 @@ class Note(_Event, frozen=True):
     text: str = ""
 
 
+class CallbackOwed(_Event, frozen=True):
+    """No session could be had, and the caller was promised a call back (`[failure] after_failure`)."""
+
+    number: str
+    reason: str = ""
+
+
 class CallEnded(_Event, frozen=True):
     """Last event."""
 
@@ -164,6 +171,7 @@ CallEvent: TypeAlias = (
     | ToolUsed
     | Odd
     | Note
+    | CallbackOwed
     | CallEnded
 )
 

@@ -16,9 +16,11 @@ _CHUNK_MS = 40
 _log = structlog.get_logger(__name__)
 
 
-async def say_goodbye(leg: CallLeg, outcome: Outcome) -> None:
-    """Tone if the outcome has one, then `leg.end`. Harmless on a leg that has ended; never raises for time."""
-    tone = _TONES.get(outcome.cause)
+async def say_goodbye(leg: CallLeg, outcome: Outcome, *, told: bool = False) -> None:
+    """Tone if the outcome has one, then `leg.end`. Harmless on a leg that has ended; never raises for time.
+
+    told: the caller was told in words, and needs no tone."""
+    tone = None if told else _TONES.get(outcome.cause)
     try:
         async with asyncio.timeout(TONE_S + HANG_UP_S):
             if tone is not None:

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from trunkline.calls.events import CallEnded, CallEvent, CallStarted, Used
+from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, Used
 from trunkline.calls.timeline import Timeline, Turn, TurnFold, of_record
+
+CALLBACK = "callback"  # label of a call whose caller was promised one: "owed"
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +39,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") -> CallRecord:
     """The record as of these events. `opening`: the row the call began with; `started_at` is call time 0."""
-    turns, usage, answered_s, ended = TurnFold(), dict[str, float](), None, None
+    turns, usage, labels, answered_s, ended = TurnFold(), dict[str, float](), dict(opening.labels), None, None
     for event in events:
         turns.add(event)
         match event:
@@ -46,6 +48,8 @@ def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") 
             case Used(provider=provider, units=units):
                 for unit, amount in units.items():
                     usage[f"{provider}.{unit}"] = usage.get(f"{provider}.{unit}", 0.0) + amount
+            case CallbackOwed():
+                labels[CALLBACK] = "owed"
             case CallEnded():
                 ended = event
             case _:
@@ -60,6 +64,7 @@ def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") 
         turns=turns.turns(),
         usage=usage,
         counters=ended.counters if ended else {},
+        labels=labels,
         recording=recording,
     )
 

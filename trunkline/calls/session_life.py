@@ -12,7 +12,10 @@ from trunkline.calls.timeline import Turn
 from trunkline.errors import ProviderError
 
 OPEN_S = 10.0  # a session must be there within this
-_SORRY: Mapping[str, str] = {"en": "Sorry, I lost you for a moment. Could you say that again?"}
+_SORRY: Mapping[str, str] = {
+    "en": "Sorry, I lost you for a moment. Could you say that again?",
+    "hi": "माफ़ कीजिए, आपकी आवाज़ एक पल के लिए नहीं आई। क्या आप फिर से कह सकते हैं?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,6 @@ def resumed(brief: Brief, turns: Sequence[Turn]) -> Brief:
     """What a second session must know: that it is one, and what was said. It does not greet again."""
     said: list[Json] = [{"caller": turn.caller_text, "agent": turn.heard_text} for turn in turns]
     spoken = any(turn.heard_text or turn.caller_text for turn in turns)
-    sorry = _SORRY.get(brief.language.split("-")[0], brief.greeting)
+    sorry = _SORRY.get(brief.language.split("-")[0], _SORRY["en"])  # a second greeting would be worse
     context = dict(brief.context) | {"resumed": True, "history": said}
     return replace(brief, greeting=sorry if spoken else brief.greeting, context=context)

@@ -34,7 +34,7 @@ class Reply:
     """A reply that is being made, waits, or is being heard."""
 
     key: str
-    id: ReplyId | None  # None: ours, not the session's (keys played to the far end)
+    id: ReplyId | None  # None: ours, not the session's (a sentence, keys played to the far end)
     turn: int
     greeting: bool = False
     began: float | None = None  # clock: its first sample on the wire
@@ -68,7 +68,7 @@ class Speech:
         self._firsts: dict[str, int] = {}  # label behind a turn's first piece → turn
         self._answered: set[int] = set()
         self.mouth = Mouth(leg, self._playout, clock, self._gave)
-        self.heard_any = False  # a reply was heard to its end
+        self.heard_any = False  # a reply of the agent was heard to its end
 
     @property
     def replies(self) -> Mapping[str, Reply]:
@@ -87,6 +87,10 @@ class Speech:
     def heard_until(self, now: float) -> float:
         """When the agent was last heard, by our clock; no later than `now`."""
         return min(now, self.mouth.far.plays_until)
+
+    def waiting_s(self, now: float) -> float:
+        """Seconds of speech that the caller will yet hear."""
+        return self._playout.waiting_s + max(0.0, self.mouth.far.plays_until - now)
 
     def deadline(self) -> float:
         """When the next mark is overdue (clock, s)."""
@@ -216,9 +220,9 @@ class Speech:
     def _settled(self, cut: Cut) -> Verdict:
         reply, now = self._replies.pop(cut.reply), self._journal.now()
         complete = cut.complete and cut.given_s > 0
-        self.heard_any = self.heard_any or complete
+        self.heard_any = self.heard_any or (complete and reply.id is not None)
         self._tell_answered(reply.turn)
-        if reply.id is not None:
+        if reply.id is not None or cut.heard_text:
             began_s = now if reply.began is None else self._journal.at(reply.began)
             self._journal.emit(
                 ReplyDone(now, reply.key, reply.turn, cut.heard_s, cut.heard_text, not cut.complete, began_s)

@@ -17,10 +17,11 @@ from trunkline.calls.call import Call, Desk
 from trunkline.calls.control import HangUp, Say
 from trunkline.calls.events import CallEvent, Observer
 from trunkline.calls.record import CallRecord
+from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.calls.timeline import Timeline
 from trunkline.clock import Clock
-from trunkline.config import Agent, Limits, Route
+from trunkline.config import Agent, Failure, Limits, Route
 from trunkline.errors import AdmissionError, ConfigError
 from trunkline.outcome import EndCause
 
@@ -43,7 +44,7 @@ class Room(Protocol):
         ...
 
     def reserve(self, provider: str, capacity: int | None) -> int | None:
-        """One of the provider's calls, of which this place carries `capacity`. None: done; else the limit that is met."""
+        """One of the provider's calls, `capacity` of which fit here. None: done; else the limit that is met."""
         ...
 
     def release(self, provider: str) -> None:
@@ -138,6 +139,8 @@ class Switchboard:
         worker: str = "",
         data_dir: Path = Path("data"),
         room: Room | None = None,
+        failure: Failure | None = None,
+        phrases: Mapping[str, Phrases] | None = None,
     ) -> None:
         """default_profile: the key of `providers` for agents without a profile of their own; "": the first one.
         room: where `limits.max_calls` and the providers' calls are counted; None: here.
@@ -150,7 +153,9 @@ class Switchboard:
         self._routes = routes
         self._default_agent = default_agent
         self._default_profile = default_profile or next(iter(providers), "")
-        self._desk = Desk(limits, store, tools or {}, clock, observers, worker, data_dir)
+        self._desk = Desk(
+            limits, store, tools or {}, clock, observers, worker, data_dir, failure or Failure(), phrases or {}
+        )
         self._calls: dict[str, Call] = {}
         self._room: Room = room or OwnRoom(limits.max_calls)
         self._knocking = 0  # sockets whose call has not begun

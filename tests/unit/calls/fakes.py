@@ -26,10 +26,11 @@ from trunkline.ai.tools import Tool, ToolResult
 from trunkline.bridge.leg import Answered, Digit, Ended, LegEvent, LegInfo, Played
 from trunkline.calls.events import CallEvent
 from trunkline.calls.record import CallRecord
+from trunkline.calls.sentences import KINDS, Clip, Phrases
 from trunkline.calls.switchboard import Switchboard
 from trunkline.codecs.frame import AudioFrame
 from trunkline.codecs.g711 import PCMU
-from trunkline.config import Agent, Limits, Route
+from trunkline.config import Agent, Failure, Limits, Route
 from trunkline.errors import ProviderError, StoreError
 from trunkline.outcome import EndCause, Outcome
 
@@ -52,6 +53,9 @@ def wire_byte(number: int) -> int:
 
 def pcm(number: int, seconds: float) -> bytes:
     return PCMU.decoder().decode(bytes([wire_byte(number)]) * round(seconds * 8000))
+
+
+PHRASES: Phrases = {kind: Clip(kind, pcm(100 + number, 1.0), 8000) for number, kind in enumerate(KINDS)}
 
 
 class FakeLeg:
@@ -333,6 +337,8 @@ class Line:
         tools: Sequence[Tool] = (),
         data_dir: Path = Path("nowhere"),
         routes: Sequence[Route] = (),
+        failure: Failure | None = None,
+        phrases: Phrases | None = None,
     ) -> None:
         self.leg = leg or FakeLeg()
         self.provider = provider or FakeProvider()
@@ -350,6 +356,8 @@ class Line:
             observers=[self.seen],
             worker="w1",
             data_dir=data_dir,
+            failure=failure,
+            phrases={"receptionist": phrases or {}},
         )
         self._task: asyncio.Task[CallRecord]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.calls.fakes import FakeLeg, FakeProvider, FakeSession, Line, now, until, wire_byte
+from tests.unit.calls.fakes import PHRASES, FakeLeg, FakeProvider, FakeSession, Line, now, until, wire_byte
 from tests.virtual_time import run, virtual
 from trunkline.ai.session import ReplyId, ReplyText, SessionLost, Stage, StageReached, ToolCall, Usage
 from trunkline.ai.tools import Json, Tool, ToolRequest
@@ -23,7 +23,7 @@ from trunkline.calls.events import (
     ToolUsed,
     TurnAnswered,
 )
-from trunkline.config import Agent, Limits
+from trunkline.config import Agent, Failure, Limits
 from trunkline.errors import ProviderError, ToolError
 from trunkline.outcome import EndCause
 
@@ -475,7 +475,7 @@ async def test_only_the_opening_says_that_there_was_no_session(opening_s: float,
         session.breaks = TimeoutError("no pong")
 
     provider.script = times_out
-    async with Line(provider=provider) as line:
+    async with Line(provider=provider, failure=Failure(give_up_s=30), phrases=PHRASES) as line:
         record = await line.over()
     assert (record.cause, record.code) == ("provider_failed", words)
 

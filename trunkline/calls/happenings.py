@@ -1,0 +1,54 @@
+"""Everything that the one mind of a call decides about, and what the call is held with."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from trunkline.ai.session import AiEvent, AiProvider, Brief
+from trunkline.ai.tools import ToolResult
+from trunkline.bridge.leg import LegEvent
+from trunkline.calls.control import Request
+from trunkline.calls.sentences import Phrases
+from trunkline.calls.session_life import SessionUp
+from trunkline.config import Failure, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDone:
+    """A tool has its result."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class EarsOver:
+    """The leg's audio ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegSilent:
+    """The leg's events ended without `Ended`."""
+
+
+Item: TypeAlias = LegEvent | AiEvent | SessionUp | ToolDone | EarsOver | LegSilent | Request
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One of them. `at`: clock, s; `session`: number of the session that it came from, 0: none."""
+
+    at: float
+    session: int
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a conversation is held with."""
+
+    provider: AiProvider
+    brief: Brief
+    limits: Limits
+    tenant: str = "default"
+    protect_greeting: bool = False
+    failure: Failure = field(default_factory=Failure)
+    phrases: Phrases = field(default_factory=dict)  # what can be said without a session
