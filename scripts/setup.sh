@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 mode=${1:-run}
 run_packages=(libflite1 flite asterisk-core-sounds-en-wav)
-dev_packages=(asterisk-core-sounds-en espeak-ng festival festvox-kallpc16k festvox-kdlpc16k postgresql curl chromium)
+dev_packages=(asterisk-core-sounds-en espeak-ng festival festvox-kallpc16k festvox-kdlpc16k postgresql redis-server curl chromium)
 wanted=("${run_packages[@]}")
 [ "$mode" = dev ] && wanted+=("${dev_packages[@]}")
 # A python3 of your own will do; Debian's comes without ensurepip until python3-venv is there.

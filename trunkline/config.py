@@ -180,4 +180,5 @@ class Settings(Section, frozen=True):
     carriers: Carriers = Carriers()
     log: Log = Log()
     database_url: str = ""  # "" = SQLite file under data_dir
+    redis_url: str = ""  # "" = this node is alone
     name: str = "Trunkline"  # what GET / calls the service

@@ -34,6 +34,8 @@ def complaints(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.database_url and not (mark and scheme in _DATABASES):
         begins = f" begins with {scheme!r}" if mark and scheme.isalnum() else ""  # the rest may hold a password
         yield "database_url", f"{begins}: must be sqlite:///FILE or postgresql://USER@HOST/NAME"
+    if settings.redis_url and not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
+        yield "redis_url", ": must be redis://HOST:6379/0, rediss:// (TLS) or unix:///PATH"  # may be a password
 
 
 def _agents(settings: Settings) -> Iterator[tuple[str, str]]:

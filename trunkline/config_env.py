@@ -42,8 +42,7 @@ _LATER = (
 )
 _LATER_SECRETS = (
     "DEEPGRAM_API_KEY GROQ_API_KEY ELEVENLABS_API_KEY OPENAI_API_KEY FONOSTER_API_KEY "
-    "FONOSTER_API_SECRET LIVEKIT_API_KEY LIVEKIT_API_SECRET SMARTFLO_API_TOKEN SMARTFLO_C2C_API_KEY "
-    "REDIS_URL"
+    "FONOSTER_API_SECRET LIVEKIT_API_KEY LIVEKIT_API_SECRET SMARTFLO_API_TOKEN SMARTFLO_C2C_API_KEY"
 )
 
 ENV_NAMES: tuple[EnvName, ...] = (
@@ -55,6 +54,7 @@ ENV_NAMES: tuple[EnvName, ...] = (
     EnvName("DEBUG", "log.level", value=_debug),  # before LOG_LEVEL, which is the more exact word and wins
     EnvName("LOG_LEVEL", "log.level", value=_level),
     EnvName("DATABASE_URL", "database_url", secret=True),
+    EnvName("REDIS_URL", "redis_url", secret=True),
     EnvName("MEDIA_TOKEN", "auth.media_token", secret=True),
     EnvName("WEBHOOK_SECRET", "auth.webhook_secret", secret=True),
     EnvName("TWILIO_AUTH_TOKEN", "carriers.twilio.auth_token", secret=True),

@@ -22,7 +22,10 @@ from trunkline.config_tree import Place, Sources, build, expand, insert, keys_of
 from trunkline.errors import ConfigError
 
 SECRET_KEYS = frozenset(
-    {"auth.media_token", "auth.webhook_secret", "carriers.twilio.auth_token", "carriers.twilio.other_auth_token"}
+    (
+        *("auth.media_token", "auth.webhook_secret", "carriers.twilio.auth_token", "carriers.twilio.other_auth_token"),
+        "redis_url",  # may hold a password in more than one place
+    )
 )
 DEFAULT_FILE = "config.toml"
 

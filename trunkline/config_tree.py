@@ -16,7 +16,7 @@ from trunkline.errors import ConfigError
 T = TypeVar("T", bound=msgspec.Struct)
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
 _WORDS = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
-_HIDDEN = re.compile(r"token|secret|password|api_key|database_url", re.IGNORECASE)
+_HIDDEN = re.compile(r"token|secret|password|api_key|database_url|redis_url", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

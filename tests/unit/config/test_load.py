@@ -134,13 +134,14 @@ def test_known_names_are_told_with_what_they_do_and_secrets_are_not_shown() -> N
 def test_nothing_that_is_shown_holds_a_secret() -> None:
     env = {known.name: "hunter2-hunter2-hunter2" for known in ENV_NAMES if known.secret}
     env["DATABASE_URL"] = "postgresql://bob:hunter2@db/x"
+    env["REDIS_URL"] = "unix:///run/redis.sock?password=hunter2"
     env["TRUNKLINE__AUTH__WEBHOOK_SECRET"] = "hunter2-hunter2-hunter2"
     read = configure(env=env)
     assert "hunter2" not in repr([*explain(read), *read.environment])
     assert "postgresql://bob:hunter2@db/x" in secret_values(env)
 
 
-@pytest.mark.parametrize("key", ["auth.media_token", "database_url"])
+@pytest.mark.parametrize("key", ["auth.media_token", "database_url", "redis_url"])
 def test_an_error_about_a_secret_does_not_show_it(key: str) -> None:
     with pytest.raises(ConfigError, match=key) as caught:
         load(overrides={key: "hunter2!"})
