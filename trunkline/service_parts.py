@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from trunkline.api_events import Hub
 from trunkline.bridge.carriers import carriers, carriers_http
 from trunkline.bus import Bus
 from trunkline.calls.events import CallEvent, Observer
+from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.calls.store_sql import open_store
 from trunkline.calls.switchboard import Switchboard
@@ -35,6 +36,7 @@ from trunkline.node_board import Place
 from trunkline.peers import Alone, Peers
 from trunkline.service_life import alive
 from trunkline.service_minds import Minds, choose_minds
+from trunkline.service_sentences import prepare
 
 OnEvent = Callable[[str, CallEvent], None]
 log = structlog.get_logger("trunkline.service")
@@ -99,7 +101,8 @@ async def open_desk(settings: Settings, given: Given) -> AsyncIterator[Desk]:
         observers: list[Observer] = [metrics, hub]
         if given.on_event is not None:
             observers.append(Told(given.on_event))
-        board = _switchboard(settings, given, store, minds, observers, worker)
+        phrases = await prepare(settings)
+        board = _switchboard(settings, given, store, minds, observers, worker, phrases)
         gate = _gate(settings, keyring, carrier_secrets, given.clock)
         desk = Desk(
             settings=settings, secrets=carrier_secrets, store=store, calls=board, minds=minds, gate=gate, hub=hub,
@@ -121,7 +124,13 @@ async def _store(settings: Settings, given: Given, stack: AsyncExitStack) -> Cal
 
 
 def _switchboard(
-    settings: Settings, given: Given, store: CallStore, minds: Minds, observers: Sequence[Observer], worker: str
+    settings: Settings,
+    given: Given,
+    store: CallStore,
+    minds: Minds,
+    observers: Sequence[Observer],
+    worker: str,
+    phrases: Mapping[str, Phrases],
 ) -> Switchboard:
     data_dir = Path(settings.server.data_dir)
     business = load_business(settings.ai.offline.business or None, data_dir=data_dir)
@@ -140,6 +149,8 @@ def _switchboard(
         worker=worker,
         data_dir=data_dir,
         room=given.crew.place if given.crew is not None else None,
+        failure=settings.failure,
+        phrases=phrases,
     )
 
 
