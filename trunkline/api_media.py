@@ -12,9 +12,11 @@ from aiohttp import web
 from trunkline.api_base import Answer, Ask, Endpoint, Nothing, Row, refuse
 from trunkline.api_desk import Desk, desk_of
 from trunkline.bridge.dialect import MediaProfile
+from trunkline.bridge.frame_socket import FrameSocket
 from trunkline.bridge.json_dialect import whole
 from trunkline.bridge.leg import LegInfo
-from trunkline.bridge.media_socket import AiohttpSocket, MediaSocketLeg, open_media_leg
+from trunkline.bridge.media_socket import MediaSocketLeg, open_media_leg
+from trunkline.bridge.upgrade import is_upgrade, upgraded
 from trunkline.bridge.webhook import FINAL, CallStatus, fact_id, state_of
 from trunkline.calls.switchboard import Seat
 from trunkline.errors import AdmissionError, ProtocolError, StoreError
@@ -52,13 +54,7 @@ async def _answer(request: web.Request, carrier: str, token: str | None) -> Answ
         raise refuse(404, "No such carrier", field="carrier", value=carrier, allowed=", ".join(desk.carriers))
     invited = desk.gate.media(request, carrier, token)
     desk.asked(request, desk.carriers_http[carrier])
-    socket = web.WebSocketResponse(
-        compress=False,
-        max_msg_size=profile.max_message_bytes,
-        heartbeat=None,  # Smartflo promises no pongs; a dead path is noticed by its silence and by TCP keep-alive
-        timeout=2.0,
-    )
-    if not socket.can_prepare(request):
+    if not is_upgrade(request):
         raise refuse(
             426, "This address speaks websocket", allowed="Upgrade: websocket", headers={"Upgrade": "websocket"}
         )
@@ -72,11 +68,11 @@ async def _answer(request: web.Request, carrier: str, token: str | None) -> Answ
         if invited and token:
             await _only_once(desk, carrier, token, invited)
         try:
-            await socket.prepare(request)
+            response, socket = await upgraded(request, most_bytes=profile.max_message_bytes)
             await _hold(desk, request, socket, profile, seat, invited)
         finally:
             _let_go(transport)
-    return socket
+    return response
 
 
 def _let_go(transport: asyncio.Transport | None) -> None:
@@ -92,7 +88,7 @@ def _let_go(transport: asyncio.Transport | None) -> None:
 async def _hold(
     desk: Desk,
     request: web.Request,
-    socket: web.WebSocketResponse,
+    socket: FrameSocket,
     profile: MediaProfile,
     seat: Seat,
     invited: str,
@@ -102,9 +98,7 @@ async def _hold(
     start_s = desk.settings.limits.start_timeout_s
     with desk.handshakes.one() as begun:
         try:
-            async with open_media_leg(
-                AiohttpSocket(socket), profile, query, clock=desk.clock, start_timeout_s=start_s
-            ) as leg:
+            async with open_media_leg(socket, profile, query, clock=desk.clock, start_timeout_s=start_s) as leg:
                 begun()
                 await _admitted(desk, leg, seat, profile, invited)
         except ProtocolError as wrong:

@@ -21,15 +21,8 @@ _DATA = frozenset({TEXT, BINARY})
 _CONTROL = frozenset({CLOSE, PING, PONG})
 _MOST_CONTROL = 125  # bytes (5.5)
 _SENT_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})  # what an endpoint may put in a close frame (7.4.1)
+_WHOLE_TEXT = 0x80 | TEXT
 _short, _middle, _long = struct.Struct("!BB"), struct.Struct("!BBH"), struct.Struct("!BBQ")
-
-
-class FrameError(ProtocolError):
-    """The far end broke the framing; the connection is to be closed with `close_code` (7.4.1)."""
-
-    def __init__(self, close_code: int, reason: str) -> None:
-        super().__init__(reason, peer="websocket")
-        self.close_code = close_code
 
 
 class Message(NamedTuple):
@@ -39,6 +32,15 @@ class Message(NamedTuple):
     payload: bytes
 
 
+class FrameError(ProtocolError):
+    """The far end broke the framing; the connection is to be closed with `close_code` (7.4.1)."""
+
+    def __init__(self, close_code: int, reason: str) -> None:
+        super().__init__(reason, peer="websocket")
+        self.close_code = close_code
+        self.before: Sequence[Message] = ()  # what came whole before it, in the same bytes
+
+
 class FrameReader:
     """One direction of one connection. After a FrameError nothing more may be fed."""
 
@@ -46,47 +48,64 @@ class FrameReader:
         """masked: the far end is a client, whose frames must be masked (5.1); most_bytes: of one message."""
         self._masked = masked
         self._most = most_bytes
-        self._rest = b""
+        self._rest: list[bytes] = []  # the beginning of a frame that is not all there,
+        self._has = 0  # its bytes so far,
+        self._needs = 0  # and how many it takes to say more
         self._opcode = 0  # of the message whose fragments are being gathered
         self._parts: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> Sequence[Message]:
-        """Everything that these bytes complete, in order. Raises FrameError with what came before it lost."""
+        """Everything that these bytes complete, in order. Raises FrameError; its `before` is what came before it."""
         if self._rest:
-            data = self._rest + data
+            self._rest.append(data)
+            self._has += len(data)
+            if self._has < self._needs:
+                return ()
+            data = b"".join(self._rest)
+            self._rest.clear()
         found: list[Message] = []
         at, end = 0, len(data)
-        while (after := self._frame(data, at, end, found)) is not None:
-            at = after
-        self._rest = data[at:]
+        try:
+            while at < end and (after := self._frame(data, at, end, found)):
+                at = after
+        except FrameError as error:
+            error.before = found
+            raise
+        if at < end:
+            self._rest.append(data[at:])
+            self._has = end - at
         return found
 
-    def _frame(self, data: bytes, at: int, end: int, found: list[Message]) -> int | None:
-        """One frame at `at`: where the next one begins, or None while it is not all there."""
-        if end - at < 2:
-            return None
+    def _frame(self, data: bytes, at: int, end: int, found: list[Message]) -> int:
+        """One frame at `at`: where the next one begins, or 0 while it is not all there."""
+        begins = at + 2
+        if end < begins:
+            self._needs = 2
+            return 0
         first, second = data[at], data[at + 1]
         size = second & 0x7F
-        if bool(second & 0x80) is not self._masked:
+        if (second >= 0x80) is not self._masked:
             raise FrameError(1002, "a frame of a client must be masked, one of a server must not be")
-        begins = at + 2
         if size > 125:
-            width = 2 if size == 126 else 8
-            begins += width
-            if end < begins:
-                return None
+            begins += 2 if size == 126 else 8
+            if end < begins or first & 0x08:  # a control frame never has a long length, however small it says it is
+                self._check(first, size)
+                self._needs = begins - at
+                return 0
             size = int.from_bytes(data[at + 2 : begins])
-        if size > self._most:
+        if size + self._size > self._most and not first & 0x08:
+            self._check(first, size)
             raise FrameError(1009, f"a message may have {self._most} bytes")
-        after = begins + size + (4 if self._masked else 0)
+        after = begins + size + 4 if self._masked else begins + size
         if end < after:
             self._check(first, size)
-            return None
+            self._needs = after - at
+            return 0
         payload = data[after - size : after]
         if self._masked:
             payload = apply_mask(payload, data[begins : begins + 4])
-        if first == 0x81 and not self._opcode:  # a text in one frame: nearly all there is
+        if first == _WHOLE_TEXT and not self._opcode:  # nearly all there is
             found.append(Message(TEXT, payload))
         else:
             self._take(first, payload, found)
@@ -111,16 +130,13 @@ class FrameReader:
     def _take(self, first: int, payload: bytes, found: list[Message]) -> None:
         self._check(first, len(payload))
         opcode = first & 0x0F
-        if opcode in _CONTROL:
-            found.append(Message(opcode, payload))
-            return
-        if first & 0x80 and not self._opcode:
+        if opcode in _CONTROL or (first & 0x80 and not self._opcode):
             found.append(Message(opcode, payload))
             return
         self._opcode = self._opcode or opcode
         self._size += len(payload)
-        if self._size > self._most or len(self._parts) > self._most // 16 + 64:  # crumbs are a flood too
-            raise FrameError(1009, f"a message may have {self._most} bytes")
+        if len(self._parts) > self._most // 16 + 64:
+            raise FrameError(1009, "a message in crumbs")  # they are a flood too
         self._parts.append(payload)
         if first & 0x80:
             found.append(Message(self._opcode, b"".join(self._parts)))
@@ -148,8 +164,10 @@ def _head(opcode: int, size: int, masked: int) -> bytes:
 
 
 def close_payload(code: int, reason: str = "") -> bytes:
-    """What a close frame holds; at most 125 bytes, cut between characters."""
-    return code.to_bytes(2) + reason.encode()[: _MOST_CONTROL - 2].decode(errors="ignore").encode()
+    """What a close frame holds; at most 125 bytes, cut between characters. 1005 is said by holding nothing (7.4.1)."""
+    if code == 1005:
+        return b""
+    return code.to_bytes(2) + reason.encode(errors="replace")[: _MOST_CONTROL - 2].decode(errors="ignore").encode()
 
 
 def close_of(payload: bytes) -> tuple[int, str]:

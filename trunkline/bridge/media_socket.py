@@ -1,10 +1,10 @@
 """A carrier's media websocket as a `CallLeg`: the shell around a pure dialect and two pure reckonings.
 
-    socket ─► reader ─► dialect ─► Inbound ─► audio()          room(), send() ─► out ─► writer ─► socket
-                           └─────────────────► events() ◄── FarEnd (marks, unplayed) ◄───┘
+    socket ─► heard ─► dialect ─► Inbound ─► audio()          room(), send() ─► Outgoing ─► socket
+                          └─────────────────► events() ◄── FarEnd (marks, unplayed) ◄───┘
 
-One task reads, one writes; a timer fills silence, settles marks and notices a far end that does not read. Both tasks
-belong to `open_media_leg`. How a leg ends:
+No task per message: the socket tells the leg, the leg writes to the socket. One task, the writer's, waits for a far end
+that does not read; a timer fills silence, settles marks and notices a far end that never will. How a leg ends:
 
 - the carrier's goodbye (`stop`), or a close with a goodbye code (1000, 1001, 1005): completed, by the caller;
 - a socket that vanished, broke, or does not take a message for `STALL_S`: media_lost, the carrier's fault;
@@ -32,20 +32,20 @@ from trunkline.bridge.dialect import (
 from trunkline.bridge.far_end import FarEnd
 from trunkline.bridge.inbound import Inbound
 from trunkline.bridge.leg import Answered, Digit, Ended, LegEvent, LegInfo, Oddity, Played
-from trunkline.bridge.opening import close, described, understood
+from trunkline.bridge.opening import close, described, facts, understood
 from trunkline.bridge.outgoing import Outgoing
 from trunkline.bridge.rate import RateLimit
+from trunkline.bridge.telling import FAULTS, Telling
 from trunkline.bridge.timers import Alarm, Naps
-from trunkline.bridge.wire_socket import POLITE, AiohttpSocket, Socket
+from trunkline.bridge.wire_socket import POLITE, Socket
 from trunkline.clock import Clock
 from trunkline.codecs.frame import AudioFrame
 from trunkline.errors import ProtocolError
-from trunkline.outcome import EndCause, Fault, Outcome
+from trunkline.outcome import EndCause, Outcome
 
-__all__ = ["AiohttpSocket", "MediaSocketLeg", "Socket", "open_media_leg"]
+__all__ = ["MediaSocketLeg", "open_media_leg"]
 
 EAR_S = 1.0  # audio held for a consumer that is late
-EVENTS = 1000  # events held for a consumer that is late
 SILENT_S = 0.3  # a wire silent for longer is filled up
 FILL_S = 0.1  # silence given at a time
 QUEUE_S = 1.0  # audio beyond the lead that may wait in front of a slow socket
@@ -54,23 +54,8 @@ STALL_S = 5.0  # a message not taken for so long: the far end is gone
 GOODBYE_S = 2.0  # hang-up and closing handshake
 ECHO_S = 0.1  # the same key again within this is the same press
 FLOOD_S = 5.0  # so many seconds' worth of refused messages in a row end the leg
-YIELD_EVERY = 64  # messages read without giving way
 TICK_S = 0.001  # what a timer may be early
 
-SHELL_ODDITIES = frozenset({"too_large", "flood", "unknown_mark", "codec_changed"})
-_FAULTS: Mapping[EndCause, Fault] = {
-    EndCause.ABANDONED: "caller",
-    EndCause.BUSY: "callee",
-    EndCause.NO_ANSWER: "callee",
-    EndCause.REJECTED: "callee",
-    EndCause.SILENCE: "caller",
-    EndCause.ADMISSION: "us",
-    EndCause.DRAINED: "us",
-    EndCause.INTERNAL: "us",
-    EndCause.MEDIA_LOST: "carrier",
-    EndCause.CARRIER_FAILED: "carrier",
-    EndCause.PROVIDER_FAILED: "provider",
-}
 _log = structlog.get_logger(__name__)
 
 
@@ -102,7 +87,8 @@ async def open_media_leg(
     leg = MediaSocketLeg(socket, profile, dialect, early, clock, most, rate)
     failure: Exception | None = None
     async with asyncio.TaskGroup() as tasks:
-        pumps = [tasks.create_task(leg._read(), name="leg.reader"), tasks.create_task(leg._write(), name="leg.writer")]
+        writer = tasks.create_task(leg._write(), name="leg.writer")
+        socket.listen(leg)
         cause = EndCause.DRAINED  # if neither of the two below: cancelled
         try:
             yield leg
@@ -111,8 +97,7 @@ async def open_media_leg(
             failure, cause = error, EndCause.INTERNAL
         finally:
             await leg.end(cause)
-            for pump in pumps:
-                pump.cancel()
+            writer.cancel()
     if failure is not None:
         raise failure
 
@@ -136,27 +121,25 @@ class MediaSocketLeg:
         self._clock = clock
         self._most = max_message_bytes
         self._rate = rate
-        self._info = _facts(profile, early)
+        self._info = facts(profile, early)
         self._frame_bytes = max(1, self._info.codec.bytes_per_second * profile.frame_ms // 1000)
         self._room_s = max(profile.lead_s - profile.frame_ms / 1000, 0.0)
         self._queue_s = profile.lead_s + QUEUE_S
-        self._counters: dict[str, int] = {}
-        self._told: set[str] = set()
-        self._events: Channel[LegEvent] = Channel(EVENTS)
+        self._telling = Telling()
+        self._tell, self._odd, self._count = self._telling.tell, self._telling.odd, self._telling.count
         self._audio: Channel[AudioFrame] = Channel(EAR_S, lambda frame: frame.seconds)
         self._far = FarEnd()
         self._has_marks = dialect.mark("") is not None
-        self._out = Outgoing(socket, dialect, self._far, clock, self._mark_left)
+        self._out = Outgoing(socket, dialect, self._far, clock, self._mark_left, self._not_sent)
         self._rooms = Naps()
         self._last_keys = ("", float("-inf"))
-        self._received = 0
         self._ending: Outcome | None = None  # ours, once we hang up
         self._over = False
         self._closed = asyncio.Event()
         self._alarm = Alarm(self._ring)
         now = clock.monotonic()
         self._silence_at = now + SILENT_S
-        self._inbound = Inbound(self._info.codec, self._counters)
+        self._inbound = Inbound(self._info.codec, self._telling.counters)
         self._tell(Answered())
         self._alarm.by(self._silence_at, now)
         started = False
@@ -176,11 +159,11 @@ class MediaSocketLeg:
     def counters(self) -> Mapping[str, int]:
         """Everything dropped, filled in, concealed, odd, so far. Names: docs/carriers/smartflo.md."""
         far = {"early_marks": self._far.early_marks, "late_marks": self._far.late_marks}
-        return self._counters | {name: n for name, n in far.items() if n}
+        return self._telling.counters | {name: n for name, n in far.items() if n}
 
     def events(self) -> AsyncIterator[LegEvent]:
         """What happens on the leg, `Answered` first, `Ended` last; one consumer."""
-        return self._events
+        return self._telling.events
 
     def audio(self) -> AsyncIterator[AudioFrame]:
         """The caller's voice in pieces of 10 to 200 ms; one consumer; at most 1 s is held."""
@@ -188,11 +171,17 @@ class MediaSocketLeg:
 
     async def room(self) -> None:
         """Return once a frame may be sent and the far end still holds no more than the lead; or at the end."""
-        while not self._over:
-            wait = self._far.unplayed(self._clock.monotonic()) - self._room_s
-            if wait <= TICK_S / 2:
-                return
+        while (wait := self._too_far()) > 0.0:
             await self._rooms.nap(wait)
+
+    def has_room(self) -> bool:
+        """Whether `room()` would return at once."""
+        return self._too_far() <= 0.0
+
+    def _too_far(self) -> float:
+        """Seconds until the far end has room for another frame; 0.0 when it has, or when all is over."""
+        wait = self._far.unplayed(self._clock.monotonic()) - self._room_s
+        return 0.0 if self._over or wait <= TICK_S / 2 else wait
 
     def send(self, payload: bytes) -> None:
         """payload: whole frames of `info.codec`; a broken frame is filled up with silence and counted."""
@@ -241,7 +230,7 @@ class MediaSocketLeg:
         if self._ending is not None:
             await self._closed.wait()
             return
-        self._ending = Outcome(cause, _FAULTS.get(cause, "nobody"))
+        self._ending = Outcome(cause, FAULTS.get(cause, "nobody"))
         try:
             if not await self._hang_up():
                 self._count("goodbye_timeouts")
@@ -249,33 +238,37 @@ class MediaSocketLeg:
             self._finish(self._ending)
             self._closed.set()
 
-    # -- in
+    # -- in: what the socket tells
 
-    async def _read(self) -> None:
+    def heard(self, message: Message) -> bool:
+        """A message of the carrier; True when the ear should have its turn."""
         try:
-            while not self._over:
-                message = await self._socket.receive()
-                if message is None:
-                    self._socket_closed()
-                    return
-                self._take(message)
-                self._received += 1
-                if self._audio.held > EAR_S / 2 or not self._received % YIELD_EVERY:
-                    await asyncio.sleep(0)  # a burst: let the consumer have its turn
-        except OSError as error:
-            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(error)[:200]))
+            self._take(message, self._clock.monotonic())
         except Exception:
             self._broken("reader")
+        return self._audio.held > EAR_S / 2
 
-    def _take(self, message: Message) -> None:
-        now = self._clock.monotonic()
-        if not self._rate.admits(now):
-            self._happened(Oddity("flood"), now)
-            if self._rate.refused > FLOOD_S * self._rate.per_s:
-                self._finish(Outcome(EndCause.CARRIER_FAILED, "carrier", "flood"))
+    def odd(self, oddity: Oddity) -> None:
+        """Survived, or about to end the socket."""
+        if not self._over:
+            self._odd(oddity)
+
+    def gone(self) -> None:
+        """The socket is closed."""
+        code = self._socket.close_code
+        if code in POLITE:
+            self._finish(Outcome(EndCause.COMPLETED, "caller", str(code)))
+        else:
+            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(code or "")))
+
+    def _take(self, message: Message, now: float) -> None:
+        if self._rate.admits(now):
+            for event in understood(self._dialect, message, self._most):
+                self._happened(event, now)
             return
-        for event in understood(self._dialect, message, self._most):
-            self._happened(event, now)
+        self._happened(Oddity("flood"), now)
+        if self._rate.refused > FLOOD_S * self._rate.per_s:
+            self._finish(Outcome(EndCause.CARRIER_FAILED, "carrier", "flood"))
 
     def _happened(self, event: WireEvent, now: float) -> None:
         if self._over:
@@ -315,12 +308,6 @@ class MediaSocketLeg:
             self._odd(Oddity("unknown_mark", name))
         self._settle(now)
 
-    def _odd(self, oddity: Oddity) -> None:
-        self._count(oddity.kind)
-        if oddity.kind not in self._told:
-            self._told.add(oddity.kind)
-            self._tell(Oddity(oddity.kind, oddity.detail[:200]))
-
     def _described_again(self, started: StreamStarted) -> None:
         """Same call, new ids (the dialect has them). A codec that changed is heard rightly from here on."""
         was, is_now = self._inbound.codec, started.codec
@@ -328,21 +315,18 @@ class MediaSocketLeg:
             self._odd(Oddity("codec_changed", f"{was.name}/{was.rate} to {is_now.name}/{is_now.rate}"))
             self._inbound.use(started.codec)
 
-    def _socket_closed(self) -> None:
-        code = self._socket.close_code
-        if code in POLITE:
-            self._finish(Outcome(EndCause.COMPLETED, "caller", str(code)))
-        else:
-            self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(code or "")))
-
     # -- out
 
     async def _write(self) -> None:
         try:
             await self._out.run()
-        except OSError as error:
+        except Exception as error:
+            self._not_sent(error)
+
+    def _not_sent(self, error: Exception) -> None:
+        if isinstance(error, OSError):
             self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", str(error)[:200]))
-        except Exception:
+        else:
             self._broken("writer")
 
     def _mark_left(self, now: float) -> None:
@@ -377,7 +361,7 @@ class MediaSocketLeg:
         for label, dropped in marks:
             self._tell(Played(label, dropped))
         self._tell(Ended(self._ending or outcome))
-        self._events.close()
+        self._telling.events.close()
         self._audio.close()
         self._alarm.off()
         self._rooms.wake()
@@ -399,7 +383,7 @@ class MediaSocketLeg:
     def _tick(self, now: float) -> None:
         if self._over:
             return
-        since = self._out.sending_since
+        since = self._out.waiting_since
         if since is not None and now - since > STALL_S:
             self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", "stalled"))
             return
@@ -413,29 +397,3 @@ class MediaSocketLeg:
         for label in self._far.settled(now):
             self._tell(Played(label))
         self._alarm.by(self._far.next_settling(), now)
-
-    # -- telling
-
-    def _tell(self, event: LegEvent) -> None:
-        dropped = self._events.put(event)
-        if dropped:
-            self._count("events_dropped", round(dropped))
-
-    def _count(self, name: str, by: int = 1) -> None:
-        self._counters[name] = self._counters.get(name, 0) + by
-
-
-def _facts(profile: MediaProfile, early: Sequence[WireEvent]) -> LegInfo:
-    started = next(event for event in early if isinstance(event, StreamStarted))
-    return LegInfo(
-        direction=started.direction,
-        from_=started.from_,
-        to=started.to,
-        carrier=profile.name,
-        codec=started.codec,
-        frame_ms=profile.frame_ms,
-        lead_s=profile.lead_s,
-        carrier_ref=started.carrier_ref,
-        stream_ref=started.stream_id,
-        parameters=started.parameters,
-    )

@@ -1,4 +1,5 @@
-"""What waits for the wire: one queue, one writer, and a purge that leaves nothing of a dead reply behind."""
+"""What leaves for the wire: at once while the far end reads, else one queue, one writer that waits, and a purge that
+leaves nothing of a dead reply behind."""
 
 import asyncio
 from collections import deque
@@ -28,56 +29,68 @@ class Outgoing:
     """
 
     def __init__(
-        self, socket: Socket, dialect: MediaDialect, far: FarEnd, clock: Clock, marked: Callable[[float], None]
+        self,
+        socket: Socket,
+        dialect: MediaDialect,
+        far: FarEnd,
+        clock: Clock,
+        marked: Callable[[float], None],
+        failed: Callable[[Exception], None],
     ) -> None:
-        """marked: called with the time when a mark has left."""
+        """marked: called with the time when a mark has left; failed: with what broke, from within the handler."""
         self._socket = socket
         self._dialect = dialect
         self._far = far
         self._clock = clock
         self._marked = marked
+        self._failed = failed
         self._queue: deque[_Out] = deque()
-        self._ready = asyncio.Event()
+        self._waits = asyncio.Event()
         self._drained: asyncio.Future[None] | None = None
         self._over = False
-        self.sending_since: float | None = None  # the far end has not taken a message since
+        self.waiting_since: float | None = None  # the far end has not taken a message since
         self.dirty = False  # audio went out that no `clear` has called back
 
     def audio(self, payload: bytes, seconds: float) -> None:
         """Play this."""
-        self._far.queued(seconds)
-        self._put(_Out(payload, seconds))
+        if self._queue or self._socket.full:
+            self._far.queued(seconds)
+            self._put(_Out(payload, seconds))
+        else:
+            self._send_audio(payload, seconds)
 
     def mark(self, name: str, *, echoes: bool) -> None:
         """Mark this place; echoes: ask the carrier to give it back."""
-        self._put(_Out(mark=name, echoes=echoes))
+        self._leave(_Out(mark=name, echoes=echoes))
 
     def control(self, message: Message | None) -> None:
         """Say this, if there is something to say."""
         if message is not None:
-            self._put(_Out(control=message))
+            self._leave(_Out(control=message))
 
     def purge(self) -> None:
-        """Forget audio and marks. One message may be with the transport already: it is booked as sent."""
+        """Forget audio and marks that have not left."""
         kept = [out for out in self._queue if out.control is not None]
         self._queue.clear()
         self._queue.extend(kept)
+        if not kept:
+            self._empty()
 
     async def run(self) -> None:
-        """The writer, until cancelled. Raises OSError when the socket breaks."""
+        """Waits, until cancelled, for a far end that does not read. Raises OSError when the socket breaks."""
         while True:
+            await self._waits.wait()
             while self._queue:
-                message = self._departing(self._queue.popleft())
-                if message is not None:
-                    await self._socket.send(message)
-                self.sending_since = None
-            self._tell_drained()
-            self._ready.clear()
-            await self._ready.wait()
+                if self._socket.full:
+                    await self._socket.drained()
+                else:
+                    self._depart(self._queue.popleft())
+                    self.waiting_since = self._clock.monotonic()
+            self._empty()
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all is with the transport; False when that takes too long."""
-        if self._over or (not self._queue and self.sending_since is None):
+        if self._over or not self._queue:
             return True
         self._drained = asyncio.get_running_loop().create_future()
         try:
@@ -92,23 +105,47 @@ class Outgoing:
         self._over = True
         self._tell_drained()
 
-    def _departing(self, out: _Out) -> Message | None:
-        """The message for the wire, booked as sent: from here on only a `clear` behind it can call it back."""
-        now = self._clock.monotonic()
-        self.sending_since = now
+    def _leave(self, out: _Out) -> None:
+        if self._queue or self._socket.full:
+            self._put(out)
+        else:
+            self._depart(out)
+
+    def _depart(self, out: _Out) -> None:
+        """On the wire, and booked as sent: from here on only a `clear` behind it can call it back."""
         if out.payload:
-            self._far.sent(out.seconds, now)
-            self.dirty = True
-            return self._dialect.audio(out.payload)
-        if out.mark:
+            self._send_audio(out.payload, out.seconds)
+        elif out.mark:
+            now = self._clock.monotonic()
             self._far.marked(out.mark, now)
             self._marked(now)
-            return self._dialect.mark(out.mark) if out.echoes else None
-        return out.control
+            self._send(self._dialect.mark(out.mark) if out.echoes else None)
+        else:
+            self._send(out.control)
+
+    def _send_audio(self, payload: bytes, seconds: float) -> None:
+        self._far.sent(seconds, self._clock.monotonic())
+        self.dirty = True
+        self._send(self._dialect.audio(payload))
+
+    def _send(self, message: Message | None) -> None:
+        if message is None:
+            return
+        try:
+            self._socket.send(message)
+        except Exception as error:  # a closed socket, or a bug that ends this call and no other
+            self._failed(error)
 
     def _put(self, out: _Out) -> None:
+        if self.waiting_since is None:
+            self.waiting_since = self._clock.monotonic()
         self._queue.append(out)
-        self._ready.set()
+        self._waits.set()
+
+    def _empty(self) -> None:
+        self.waiting_since = None
+        self._waits.clear()
+        self._tell_drained()
 
     def _tell_drained(self) -> None:
         if self._drained is not None and not self._drained.done():

@@ -1,64 +1,54 @@
-"""What a media leg needs of a websocket, and aiohttp's seen that way."""
+"""What a media leg needs of a websocket, and what the websocket tells it. No tasks and no futures per message."""
 
 from typing import Protocol
 
-from aiohttp import ClientWebSocketResponse, WSMsgType, web
-
 from trunkline.bridge.dialect import Message
+from trunkline.bridge.leg import Oddity
 
 POLITE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4) of a far end that said goodbye
+
+
+class Listener(Protocol):
+    """Whom a socket tells, from the loop's callbacks: nothing here waits, nothing raises."""
+
+    def heard(self, message: Message) -> bool:
+        """A whole message. True: enough for now, let others have their turn before the next one."""
+        ...
+
+    def odd(self, oddity: Oddity) -> None:
+        """The far end broke the framing, or something had to be dropped."""
+        ...
+
+    def gone(self) -> None:
+        """The socket is closed, `close_code` says how; the last that is told."""
+        ...
 
 
 class Socket(Protocol):
     """A websocket after its handshake: whole messages, no fragments, pings answered by itself."""
 
-    async def receive(self) -> Message | None:
-        """The next message, or None once the socket is closed. May be cancelled without losing one."""
+    def listen(self, listener: Listener | None) -> None:
+        """Tell this one from now on, what was held first. None: hold what comes, and read no more. None at first."""
         ...
 
-    async def send(self, message: Message) -> None:
-        """Hand a message to the transport, in order; waits when the far end does not read. OSError when closed."""
+    @property
+    def full(self) -> bool:
+        """The far end reads too slowly: what is sent now would wait where nobody can call it back."""
+        ...
+
+    def send(self, message: Message) -> None:
+        """Hand a message to the transport, in order, at once. OSError when closed."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until `full` is no longer so. OSError when the connection broke."""
         ...
 
     async def close(self, code: int, reason: str) -> None:
-        """Closing handshake; harmless when closed already."""
+        """Closing handshake, bounded by the caller; harmless when closed already. Nothing is told any more."""
         ...
 
     @property
     def close_code(self) -> int | None:
-        """The far end's close code; None or 1006 when it vanished without one (RFC 6455, 7.1.5)."""
+        """None while open; the far end's close code, or 1006 when it vanished without one (RFC 6455, 7.1.5)."""
         ...
-
-
-class AiohttpSocket:
-    """An aiohttp websocket of either side. Make it with `compress=False`, `max_msg_size` and a `heartbeat` ≥ 20 s."""
-
-    def __init__(self, ws: web.WebSocketResponse | ClientWebSocketResponse) -> None:
-        self._ws = ws
-
-    async def receive(self) -> Message | None:
-        """The next text or binary message; None on close and on error."""
-        message = await self._ws.receive()
-        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-            data: Message = message.data
-            return data
-        return None  # aiohttp answers pings itself: all else is an end
-
-    async def send(self, message: Message) -> None:
-        """Text as text, bytes as binary."""
-        try:
-            if isinstance(message, str):
-                await self._ws.send_str(message)
-            else:
-                await self._ws.send_bytes(message)
-        except RuntimeError as error:  # aiohttp's word for a socket that is closed or was never prepared
-            raise ConnectionResetError(str(error)) from error
-
-    async def close(self, code: int, reason: str) -> None:
-        """Closing handshake, bounded by the caller."""
-        await self._ws.close(code=code, message=reason.encode()[:120])
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the closing handshake, 1006 after an abrupt end."""
-        return self._ws.close_code
