@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.virtual_time import clock, virtual
+from trunkline.ai.gemini.channel import Take
 from trunkline.ai.gemini.faults import Broken, Fault
 from trunkline.ai.gemini.link import Link
-from trunkline.ai.gemini.session import MOST_LOSSES, GeminiSession, open_gemini
+from trunkline.ai.gemini.session import GeminiSession, open_gemini
+from trunkline.ai.gemini.tries import MOST_LOSSES
 from trunkline.ai.session import AiEvent, Brief, ReplyAudio, ReplyEnded, SessionLost
 from trunkline.ai.tools import ToolResult
 from trunkline.codecs.frame import AudioFrame
@@ -30,6 +32,8 @@ class FakeLink:
         self.told: list[Any] = []
         self.stuck = False
         self.dead = False
+        self._stuck_at: float | None = None
+        self._room = asyncio.Event()
         self._messages: asyncio.Queue[bytes | Fault] = asyncio.Queue()
 
     def server(self, **message: Any) -> None:
@@ -38,12 +42,26 @@ class FakeLink:
     def lose(self, fault: Fault = GONE) -> None:
         self._messages.put_nowait(fault)
 
-    async def audio(self, pcm: bytes) -> None:
-        if self.stuck:
-            await asyncio.sleep(3600)
+    @property
+    def blocked_s(self) -> float:
+        return 0.0 if self._stuck_at is None else clock().monotonic() - self._stuck_at
+
+    def audio(self, pcm: bytes) -> bool:
         if self.dead:
             raise Broken(GONE)
+        if self.stuck:
+            self._stuck_at = self._stuck_at or clock().monotonic()
+            return False
         self.heard += pcm
+        return True
+
+    async def room(self) -> None:
+        if self.stuck:
+            await self._room.wait()
+
+    def unstick(self) -> None:
+        self.stuck, self._stuck_at = False, None
+        self._room.set()
 
     async def say(self, text: str) -> None:
         self.told.append(text)
@@ -54,17 +72,17 @@ class FakeLink:
     async def answer(self, result: ToolResult) -> None:
         self.told.append(result)
 
-    async def recv(self) -> bytes:
-        message = await self._messages.get()
-        if isinstance(message, Fault):
-            raise Broken(message)
-        return message
+    async def follow(self, take: Take) -> None:
+        while not isinstance(message := await self._messages.get(), Fault):
+            if take(message):
+                return
+        raise Broken(message)
 
     async def close(self) -> None:
         self.lose(Fault("closed", "1000"))
 
     def abort(self) -> None:
-        self.stuck = False
+        self.unstick()
         self.lose()
 
 
@@ -169,7 +187,7 @@ async def test_kept_audio_is_bounded_and_what_is_dropped_is_counted() -> None:
     exchange.slow = 4.0
     async with session(exchange, gap_audio_s=1.0) as (opened, _):
         await hear(opened, 3.0)
-        assert opened._tape.dropped_s == pytest.approx(3.0 + 0.8 - 0.8 - 1.0, abs=0.1)
+        assert opened._voice.tape.dropped_s == pytest.approx(3.0 + 0.8 - 0.8 - 1.0, abs=0.1)
 
 
 @virtual
@@ -246,16 +264,27 @@ async def test_a_socket_that_takes_no_frame_is_cut_and_the_frame_comes_again() -
     async with session(exchange) as (opened, _):
         await hear(opened, 0.5, 7)
         exchange.links[0].stuck = True
-
-        async def stuck() -> None:
-            await opened.hear(AudioFrame(b"\0\x08" * 320, 16_000))
-
-        task = asyncio.create_task(stuck())
+        await opened.hear(AudioFrame(b"\0\x08" * 320, 16_000))
         await asyncio.sleep(1.5)
         assert opened.counters["stuck_sockets"] >= 1
-        task.cancel()
         await hear(opened, 0.5, 9)
         assert exchange.links[1].heard.count(8) == 320
+
+
+@virtual
+async def test_a_socket_that_is_behind_for_a_moment_keeps_nobody_waiting_and_loses_no_word() -> None:
+    exchange = Exchange()
+    async with session(exchange) as (opened, _):
+        await hear(opened, 0.5, 1)
+        exchange.links[0].stuck = True
+        await hear(opened, 0.6, 2)
+        assert exchange.links[0].heard[1::2].count(2) == 0
+        exchange.links[0].unstick()
+        await hear(opened, 1.0, 3)
+        together = bytes(exchange.links[0].heard)[1::2]
+        assert bytes(dict.fromkeys(together)) == bytes([1, 2, 3])
+        assert (together.count(2), together.count(3)) == (int(0.6 * 16_000), 16_000)
+        assert (opened.counters["sends_held"], opened.counters["stuck_sockets"]) == (1, 0)
 
 
 @virtual

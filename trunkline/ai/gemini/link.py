@@ -1,39 +1,43 @@
-"""One connection to Gemini Live: set up by google-genai, used by frames on the websocket itself.
+"""One connection to Gemini Live: set up by google-genai, used by frames of our own.
 
-google-genai builds the address, the credentials and the `setup` message and waits for its acknowledgement; the
-connection object that it makes is caught by the public `create_connection` argument of `websockets.connect`, and
-audio goes up and down on it without the SDK's per-message work (about 75 µs and 100 µs against 12 and 12).
+google-genai builds the address, the credentials and the `setup` message and waits for its acknowledgement, on a
+connection that `upgrade` made for it; audio goes up and messages come down on its `channel`, past the SDK.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Protocol, TypeAlias
 
 from google import genai
 from google.genai import errors, types
 from google.genai.live import AsyncSession
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from trunkline.ai.gemini.channel import CLOSE_S, MOST_BYTES, Channel, Ended, Take
 from trunkline.ai.gemini.faults import Broken, Fault, of_close, of_network, of_status
 from trunkline.ai.gemini.past import Role
+from trunkline.ai.gemini.upgrade import Upgraded, made
 from trunkline.ai.gemini.wire import audio_message
 from trunkline.ai.tools import ToolResult
 from trunkline.errors import ConfigError
-
-CLOSE_S = 0.5  # for the closing handshake
-MOST_BYTES = 16 << 20  # of one message
-_made: ContextVar[list[ClientConnection] | None] = ContextVar("gemini_connections", default=None)
 
 
 class Link(Protocol):
     """What a session needs of a connection. Everything raises Broken when it is gone."""
 
-    async def audio(self, pcm: bytes) -> None:
-        """The caller's voice: s16le, 16 kHz."""
+    @property
+    def blocked_s(self) -> float:
+        """Seconds since the far end stopped to take what is written; 0 while it does."""
+        ...
+
+    def audio(self, pcm: bytes) -> bool:
+        """The caller's voice: s16le, 16 kHz. False when it was not taken, because the far end is behind."""
+        ...
+
+    async def room(self) -> None:
+        """Until audio is taken again, or the connection is gone."""
         ...
 
     async def say(self, text: str) -> None:
@@ -48,8 +52,8 @@ class Link(Protocol):
         """The answer to a request of this connection."""
         ...
 
-    async def recv(self) -> bytes:
-        """The next message."""
+    async def follow(self, take: Take) -> None:
+        """Hand every message to `take` where it arrives, until `take` has what it wants."""
         ...
 
     async def close(self) -> None:
@@ -57,17 +61,12 @@ class Link(Protocol):
         ...
 
     def abort(self) -> None:
-        """Cut it; `recv` raises Broken."""
+        """Cut it; `follow` raises Broken."""
         ...
 
 
-def remembering(*args: Any, **kwargs: Any) -> ClientConnection:
-    """For `create_connection`: an ordinary connection, which the caller of `connected` gets to see."""
-    connection = ClientConnection(*args, **kwargs)
-    made = _made.get()
-    if made is not None:
-        made.append(connection)
-    return connection
+Dial: TypeAlias = Callable[[str, bool, float], AbstractAsyncContextManager[Link]]
+"""(resumption handle or "", the past follows, seconds allowed) → a connection; raises Broken."""
 
 
 def make_client(key: str, *, base_url: str, api_version: str, ca_file: str, open_s: float) -> genai.Client:
@@ -85,7 +84,7 @@ def make_client(key: str, *, base_url: str, api_version: str, ca_file: str, open
         "close_timeout": CLOSE_S,
         "max_size": MOST_BYTES,
         "proxy": None,
-        "create_connection": remembering,
+        "create_connection": Upgraded,
     }
     options = types.HttpOptions(
         base_url=base_url or None,
@@ -102,8 +101,8 @@ async def connected(
     client: genai.Client, model: str, config: types.LiveConnectConfig, limit_s: float
 ) -> AsyncIterator[Link]:
     """A connection whose set-up was acknowledged within `limit_s`. Raises Broken."""
-    made: list[ClientConnection] = []
-    _made.set(made)
+    here: list[Upgraded] = []
+    made.set(here)
     handle = bool(config.session_resumption and config.session_resumption.handle)
     async with AsyncExitStack() as stack:
         try:
@@ -115,7 +114,7 @@ async def connected(
             raise Broken(refused(error, handle=handle)) from error
         except (ValueError, TypeError, EOFError) as error:
             raise Broken(Fault(f"no sense in the answer to the set-up: {error}"[:300], "protocol", "resume")) from error
-        yield SdkLink(session, made[-1])
+        yield SdkLink(session, here[-1].channel)
 
 
 def refused(error: Exception, *, handle: bool) -> Fault:
@@ -138,59 +137,75 @@ def _close_of(error: ConnectionClosed) -> tuple[int, str]:
 
 
 class SdkLink:
-    """A `Link` over a session of the SDK and its websocket. One reader."""
+    """A `Link` over a session of the SDK and its connection's frames. One follower."""
 
-    def __init__(self, session: AsyncSession, socket: ClientConnection) -> None:
+    def __init__(self, session: AsyncSession, channel: Channel) -> None:
         self._session = session
-        self._socket = socket
+        self._channel = channel
 
-    async def audio(self, pcm: bytes) -> None:
+    @property
+    def blocked_s(self) -> float:
         """See Link."""
+        return self._channel.blocked_s
+
+    def audio(self, pcm: bytes) -> bool:
+        """See Link."""
+        channel = self._channel
+        if channel.blocked:
+            return False
         try:
-            await self._socket.send(audio_message(pcm), text=True)
-        except ConnectionClosed as error:
-            raise self._broken(error) from error
+            channel.text(audio_message(pcm))
+        except Ended as ended:
+            raise _broken(ended) from ended
+        return True
+
+    async def room(self) -> None:
+        """See Link."""
+        await self._channel.room()
 
     async def say(self, text: str) -> None:
         """See Link."""
-        try:
+        with _closes_told():
             await self._session.send_realtime_input(text=text)
-        except ConnectionClosed as error:
-            raise self._broken(error) from error
 
     async def seed(self, turns: Sequence[tuple[Role, str]], *, first: bool) -> None:
         """See Link."""
         contents: list[types.ContentOrDict] = [
             types.Content(role=role, parts=[types.Part(text=text)]) for role, text in turns
         ]
-        try:
+        with _closes_told():
             await self._session.send_client_content(turns=contents, turn_complete=first)
-        except ConnectionClosed as error:
-            raise self._broken(error) from error
 
     async def answer(self, result: ToolResult) -> None:
         """See Link."""
         response: Mapping[str, Any] = {"error": result.error} if result.error else {"output": result.value}
         answer = types.FunctionResponse(id=result.id, name=result.name, response=dict(response))
-        try:
+        with _closes_told():
             await self._session.send_tool_response(function_responses=[answer])
-        except ConnectionClosed as error:
-            raise self._broken(error) from error
 
-    async def recv(self) -> bytes:
+    async def follow(self, take: Take) -> None:
         """See Link."""
         try:
-            return await self._socket.recv(decode=False)
-        except ConnectionClosed as error:
-            raise self._broken(error) from error
+            await self._channel.follow(take)
+        except Ended as ended:
+            raise _broken(ended) from ended
 
     async def close(self) -> None:
         """See Link."""
-        await self._socket.close()
+        await self._channel.close()
 
     def abort(self) -> None:
         """See Link."""
-        self._socket.transport.abort()
+        self._channel.abort()
 
-    def _broken(self, error: ConnectionClosed) -> Broken:
-        return Broken(of_close(*_close_of(error), set_up=True, handle=False))
+
+@contextmanager
+def _closes_told() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionClosed as error:
+        raise Broken(of_close(*_close_of(error), set_up=True, handle=False)) from error
+
+
+def _broken(ended: Ended) -> Broken:
+    return Broken(of_close(ended.closing.code, ended.closing.reason, set_up=True, handle=False))

@@ -52,6 +52,13 @@ class Past:
         """A line that is complete."""
         self.begin(role).text = text
 
+    def recall(self, history: object) -> None:
+        """What was said in an earlier session of the same call: [{"caller": …, "agent": …}, …]; else nothing."""
+        for turn in history if isinstance(history, list) else []:
+            if isinstance(turn, dict):
+                self.add("user", str(turn.get("caller") or ""))
+                self.add("model", str(turn.get("agent") or ""))
+
     def cut(self, reply: ReplyId, heard_s: float) -> None:
         """Only so much of the reply was heard."""
         for line in self._lines:

@@ -1,14 +1,13 @@
 """`GeminiSession`: one call's `AiSession` over as many connections as it takes.
 
-`Turns` decides what messages mean, `Lease` when to leave a connection, `Tape` keeps the caller's words in between.
+`Turns` decides what messages mean, `Lease` when to leave a connection, `Tries` when to make another, and `Voice` keeps
+the caller's words in between. Messages are worked through where they arrive, in the callback that reads the socket.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -16,11 +15,13 @@ from trunkline.ai.cascade.session_outbox import Outbox
 from trunkline.ai.gemini import words
 from trunkline.ai.gemini.faults import Broken, Fault, of_close
 from trunkline.ai.gemini.lease import Lease
-from trunkline.ai.gemini.link import Link
+from trunkline.ai.gemini.link import Dial, Link
 from trunkline.ai.gemini.past import Role
 from trunkline.ai.gemini.setup import current_model, traits
-from trunkline.ai.gemini.tape import BYTES_PER_S, Tape
+from trunkline.ai.gemini.tape import BYTES_PER_S
+from trunkline.ai.gemini.tries import Tries
 from trunkline.ai.gemini.turns import Turns
+from trunkline.ai.gemini.voice import Voice
 from trunkline.ai.gemini.wire import INPUT_RATE, OUTPUT_RATE, ServerMessage, decode
 from trunkline.ai.session import (
     SILENT_DBOV,
@@ -41,28 +42,12 @@ from trunkline.config import Gemini
 from trunkline.errors import ProtocolError, ProviderError, UsageError
 
 _log = structlog.get_logger(__name__)
-Dial: TypeAlias = Callable[[str, bool, float], AbstractAsyncContextManager[Link]]
-"""(resumption handle or "", the past follows, seconds allowed) → a connection; raises Broken."""
 
 TICK_S = 0.1
 GRACE_S = 0.8  # `open` waits so long for the first connection; the leg keeps the caller's first second
-REPLAY_S = 0.1  # of kept audio per message
-REPLAY_SPEED = 8.0  # times real time
 KEYS_S = 0.7  # keys pressed within this are one message
-STUCK_S = 1.0  # a socket that takes no frame for so long is dead
-WAITS_S = (0.0, 0.25, 0.5, 1.0)  # before each try; the last one again and again
-MOST_LOSSES, LOSSES_S = 6, 30.0  # more losses than this within this: the session is given up
+STUCK_S = 1.0  # a socket that takes nothing for so long is dead
 MOST_AUDIO_S = 120.0  # of replies that nobody has taken
-
-
-@dataclass(slots=True)
-class _Down:
-    """No connection since `since`; `until` it must be back."""
-
-    since: float
-    until: float
-    tries: int = 0
-    wait_s: float = 0.0  # the server asked for
 
 
 @asynccontextmanager
@@ -94,22 +79,18 @@ class GeminiSession:
     def __init__(self, settings: Gemini, brief: Brief, clock: Clock, dial: Dial) -> None:
         self._settings, self._brief, self._clock, self._dial = settings, brief, clock, dial
         self._turns = Turns(settings.stall_s)
-        self._tape = Tape(settings.gap_audio_s)
+        self._voice = Voice(settings.gap_audio_s, self._turns.counters)
         self._lease = Lease(settings.hand_over_margin_s)
         self._out = Outbox(MOST_AUDIO_S)
+        self._tries = Tries(clock.monotonic(), settings.setup_timeout_s, settings.recover_s)
         self._link: Link | None = None
-        self._replaying = False
-        self._sending_since: float | None = None
-        self._planned = False  # the connection is being left on purpose
-        self._fresh = False  # the next connection must not resume
         self._complaint = ""
         self._keys, self._keys_at = "", 0.0
         self._first = asyncio.Event()
         self._lost: SessionLost | None = None
         self._closed = False
-        self._losses: deque[float] = deque()
         self._overflowing: ReplyId | None = None
-        self._seed_brief()
+        self._turns.past.recall(brief.context.get("history"))
         if brief.greeting or not brief.context.get("resumed"):
             self._turns.ask(words.ask("greeting", brief.greeting), clock.monotonic())
 
@@ -166,26 +147,15 @@ class GeminiSession:
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def hear(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
-        """Send it on at once; what cannot be sent now is kept and sent later. UsageError for another rate."""
+        """Send it on at once, without waiting; what cannot be sent now is kept and sent later. UsageError for another
+        rate."""
         if frame.rate != INPUT_RATE:
             raise UsageError(f"frame.rate: {frame.rate} Hz given, {INPUT_RATE} Hz wanted")
         if self._closed or self._out.over:
             return
-        pcm, now = frame.pcm, self._clock.monotonic()
-        self._turns.ear.push(pcm, len(pcm) / BYTES_PER_S, now)
-        self._tape.push(pcm)
-        link = self._link
-        if link is None or self._replaying:
-            return
-        self._sending_since = now
-        try:
-            await link.audio(pcm)
-            self._tape.sent = self._tape.end
-        except Broken:
-            self.counters["sends_failed"] += 1  # `recv` says why
-            self._replaying = True  # from here on the tape keeps it
-        finally:
-            self._sending_since = None
+        pcm = frame.pcm
+        self._turns.ear.push(pcm, len(pcm) / BYTES_PER_S, self._clock.monotonic())
+        self._voice.push(pcm)
 
     async def press(self, key: str) -> None:
         """Keys pressed in one go are told as one."""
@@ -229,80 +199,55 @@ class GeminiSession:
         try:
             await sending
         except Broken:
-            self.counters["sends_failed"] += 1  # `recv` says why; what matters is said again
+            self.counters["sends_failed"] += 1  # `follow` says why; what matters is said again
 
     # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         """Keep a connection until the session is closed or no more can be had."""
-        now = self._clock.monotonic()
-        down = _Down(now, now + self._settings.setup_timeout_s)
         while True:
-            fault = await self._try(down)
+            fault = await self._try()
             now = self._clock.monotonic()
             if self._link is not None:  # it had been up
                 self._link = None
                 self._emit(self._turns.lost(now))
-                down = _Down(now, now + self._settings.recover_s)
-                if not self._planned:
-                    self._losses.append(now)
-            if reason := self._hopeless(fault, down, now):
+                self._tries.lost(now)
+            if reason := self._hopeless(fault, now):
                 self._give_up(reason)
                 return
 
-    async def _try(self, down: _Down) -> Fault:
+    async def _try(self) -> Fault:
         """One connection, from set-up to its end."""
-        await self._wait(down)
-        down.tries += 1
-        limit_s = max(0.2, min(self._settings.setup_timeout_s, down.until - self._clock.monotonic()))
-        history = self._fresh_start()
+        if wait_s := self._tries.wait_s(self._clock.monotonic()):
+            await asyncio.sleep(wait_s)
+        limit_s = self._tries.begin(self._clock.monotonic())
+        if self._tries.fresh:
+            self._tries.fresh = False
+            self._lease.refused()
+        history = not self._lease.handle and bool(self._turns.past.since())
         try:
-            async with self._dial(self._lease.handle, bool(history), limit_s) as link:
-                return await self._live(link, down)
+            async with self._dial(self._lease.handle, history, limit_s) as link:
+                return await self._live(link)
         except Broken as broken:
             return broken.fault
 
-    def _fresh_start(self) -> bool:
-        if self._fresh:
-            self._fresh = False
-            self._lease.refused()
-        return not self._lease.handle and bool(self._turns.past.since())
-
-    async def _wait(self, down: _Down) -> None:
-        wait_s = 0.0 if self._fresh else max(down.wait_s, WAITS_S[min(down.tries, len(WAITS_S) - 1)])
-        if wait_s:
-            left_s = down.until - self._clock.monotonic()
-            await asyncio.sleep(max(0.0, min(wait_s, left_s)))
-
-    def _hopeless(self, fault: Fault, down: _Down, now: float) -> SessionLost | None:
+    def _hopeless(self, fault: Fault, now: float) -> SessionLost | None:
         """Why another try makes no sense; None: it does."""
-        if self._planned:
-            self._planned = False
+        if self._tries.planned:
+            self._tries.planned = False
             _log.info("gemini.handed_over", code=fault.code)
             return None
         _log.warning("gemini.connection_ended", reason=fault.reason, code=fault.code)
-        if fault.action == "stop":
-            return SessionLost(fault.reason, fault.retryable)
         if fault.action == "fresh":
             self.counters["handles_refused"] += bool(self._lease.handle)
-            self._fresh = True
-        while self._losses and now - self._losses[0] > LOSSES_S:
-            self._losses.popleft()
-        if len(self._losses) >= MOST_LOSSES:
-            return SessionLost(f"{MOST_LOSSES} connections were lost within {LOSSES_S:g} s: {fault.reason}")
-        if fault.action == "fresh" and not fault.retryable and len(self._losses) > 1:
-            return SessionLost(fault.reason)
-        down.wait_s = fault.wait_s
-        if now + fault.wait_s >= down.until:
-            return SessionLost(fault.reason, fault.retryable)
-        return None
+        return self._tries.failed(fault, now)
 
     def _account(self) -> None:
         """The last words, and what was odd, for the call's record."""
         self._emit(self._turns.finish())
         counts = {name: float(count) for name, count in self.counters.items() if count}
-        if self._tape.dropped_s:
-            counts["gap_audio_dropped_s"] = self._tape.dropped_s
+        if dropped_s := self._voice.tape.dropped_s:
+            counts["gap_audio_dropped_s"] = dropped_s
         if counts:
             self._out.put(Usage("gemini", counts))
         self.counters.clear()
@@ -314,29 +259,29 @@ class GeminiSession:
         self._out.finish()
         self._first.set()
 
-    async def _live(self, link: Link, down: _Down) -> Fault:
+    async def _live(self, link: Link) -> Fault:
         """Use the connection until it ends."""
-        await self._greet(link, down)
+        await self._greet(link)
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(self._tick(link), name="gemini-tick"),
-                group.create_task(self._replay(link), name="gemini-replay"),
+                group.create_task(self._voice.serve(link), name="gemini-voice"),
             ]
             try:
-                return await self._receive(link)
+                return await self._follow(link)
             finally:
                 for task in beside:
                     task.cancel()
 
-    async def _greet(self, link: Link, down: _Down) -> None:
-        """Tell the new connection what it must know, then let the caller's voice through."""
+    async def _greet(self, link: Link) -> None:
+        """Tell the new connection what it must know before the caller's voice goes through."""
         now, turns = self._clock.monotonic(), self._turns
         resumed = bool(self._lease.handle)
         if turns.link:
-            self._emit([Usage("gemini", {"reconnects": 1.0, "gap_s": now - down.since})])
+            self._emit([Usage("gemini", {"reconnects": 1.0, "gap_s": now - self._tries.since})])
         replay_from = turns.replay_from()
         if turns.link and replay_from is not None:
-            self._tape.rewind(replay_from)
+            self._voice.tape.rewind(replay_from)
         said = turns.connected(now)
         past = self._unknown(resumed=resumed)
         if past:
@@ -344,7 +289,6 @@ class GeminiSession:
         for text in said:
             await link.say(text)
         self._lease.renewed()
-        self._replaying = True
         self._link = link
         self._first.set()
 
@@ -355,27 +299,28 @@ class GeminiSession:
             return []
         return self._turns.past.since(mark)
 
-    async def _receive(self, link: Link) -> Fault:
-        out = self._out
-        while True:
-            try:
-                raw = await link.recv()
-            except Broken as broken:
-                return self._explained(broken.fault)
-            try:
-                message = decode(raw)
-            except ProtocolError as error:
-                self.counters["odd_messages"] += 1
-                _log.debug("gemini.odd_message", error=str(error)[:200])
-                continue
-            now = self._clock.monotonic()
-            if not message.known:
-                self._odd(message)
-            else:
-                self._about_connection(message, now)
-                self._emit(self._turns.take(message, now))
-            if out.over:
-                return Fault("nobody takes what the session says", "consumer", "stop", retryable=False)
+    async def _follow(self, link: Link) -> Fault:
+        try:
+            await link.follow(self._take)
+        except Broken as broken:
+            return self._explained(broken.fault)
+        return Fault("nobody takes what the session says", "consumer", "stop", retryable=False)
+
+    def _take(self, raw: bytes) -> bool:
+        """One message, where it arrives; True when nobody wants another."""
+        try:
+            message = decode(raw)
+        except ProtocolError as error:
+            self.counters["odd_messages"] += 1
+            _log.debug("gemini.odd_message", error=str(error)[:200])
+            return False
+        if not message.known:
+            self._odd(message)
+            return False
+        now = self._clock.monotonic()
+        self._about_connection(message, now)
+        self._emit(self._turns.take(message, now))
+        return self._out.over
 
     def _explained(self, fault: Fault) -> Fault:
         if self._complaint and fault.reason == "the connection ended":
@@ -413,29 +358,15 @@ class GeminiSession:
 
     # ── beside a connection ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def _replay(self, link: Link) -> None:
-        """The caller's words of the gap, faster than real time, before the present ones."""
-        try:
-            if self._tape.waiting_s >= 2 * REPLAY_S:
-                self.counters["replays"] += 1
-            while self._tape.waiting_s > 0:
-                pcm = self._tape.take(REPLAY_S)
-                await link.audio(pcm)
-                if self._tape.waiting_s > 0:
-                    await asyncio.sleep(len(pcm) / BYTES_PER_S / REPLAY_SPEED)
-            self._replaying = False
-        except Broken:
-            self.counters["sends_failed"] += 1  # `recv` says why; the tape keeps the rest
-
     async def _tick(self, link: Link) -> None:
         """What time brings about, whatever the server does."""
         while True:
             await asyncio.sleep(TICK_S)
             now = self._clock.monotonic()
             self._emit(self._turns.tick(now))
-            self._tape.settle(self._turns.settled_s)
+            self._voice.tape.settle(self._turns.settled_s)
             await self._tell_keys(now)
-            if self._sending_since is not None and now - self._sending_since > STUCK_S:
+            if link.blocked_s > STUCK_S:
                 self.counters["stuck_sockets"] += 1
                 link.abort()
             elif self._lease.due(now, quiet=self._turns.quiet(now)):
@@ -447,8 +378,8 @@ class GeminiSession:
         """Close first: a resume beside the open connection is refused."""
         self.counters["hand_overs"] += 1
         self._lease.leave_at = None
-        self._planned = True
-        self._replaying = True  # from here on the tape keeps what the caller says
+        self._tries.planned = True
+        self._voice.hold()
         await link.close()
 
     async def _watch(self, link: Link, now: float) -> None:
@@ -459,19 +390,11 @@ class GeminiSession:
             await self._send(link.say(words.NUDGE))
         elif due:
             self.counters["replaced"] += 1
-            self._fresh = due == "fresh"
-            self._replaying = True
+            self._tries.fresh = due == "fresh"
+            self._voice.hold()
             link.abort()
 
     async def _tell_keys(self, now: float) -> None:
         if self._keys and now - self._keys_at >= KEYS_S:
             keys, self._keys = self._keys, ""
             await self._say(words.keys(keys))
-
-    def _seed_brief(self) -> None:
-        """A second session of the same call knows what was said in the first."""
-        said = self._brief.context.get("history")
-        for turn in said if isinstance(said, list) else []:
-            if isinstance(turn, dict):
-                self._turns.past.add("user", str(turn.get("caller") or ""))
-                self._turns.past.add("model", str(turn.get("agent") or ""))
