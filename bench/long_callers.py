@@ -6,6 +6,7 @@ between two sentences is the answer to the first of them; it is counted in frame
 
 import asyncio
 import base64
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ class Account:
     rung: int = 0  # calls
     gone: int = 0  # calls that the service ended
     unreached: int = 0  # calls that could not be set up
+    broken: int = 0  # calls that this program lost by a fault of its own
     response_s: list[float] = field(default_factory=list)  # end of a sentence → first sound of its answer
     own_late_s: list[float] = field(default_factory=list)  # our own lateness with each message
 
@@ -118,9 +120,9 @@ class LongCaller:
 
     async def hang_up(self) -> None:
         """Goodbye."""
-        if not self._ws.closed:
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):  # the service was quicker
             await self._ws.send_str(self._speaker.stop("Call ended"))
-            await self._ws.close()
+        await self._ws.close()
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
 

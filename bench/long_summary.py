@@ -14,7 +14,7 @@ STARVED_S = 0.2  # our own lateness at p99 in a sample above which the machine, 
 HELD = ("tasks", "fds", "sockets", "threads", "children", "live")
 TOTALS = (
     "spoken", "heard", "not_understood", "answered", "unanswered", "frames_heard", "frames_short", "frames_over",
-    "late", "rung", "gone", "unreached", "rotations", "afresh", "complaints",
+    "late", "rung", "gone", "unreached", "broken", "rotations", "afresh", "complaints",
 )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def _apart(samples: Sequence[Line]) -> list[str]:
 
 
 def _books(by_kind: Mapping[str, Sequence[Line]]) -> list[str]:
-    out = []
+    out = [f"fault of this program or a sample missed: {line['error']}" for line in by_kind.get("fault", ())][:10]
     for books in by_kind.get("books", ()):
         out.append(
             f"{books['calls']} calls: recorded {_words(books['recorded'])}; strange records "

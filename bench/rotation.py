@@ -187,10 +187,14 @@ class Line:
             number = self._number + 1000 * len(self.calls)
             caller = LongCaller(number, self._said, self._course.account, ANSWER_S)
             self.calls.append(caller)
-            if await self._ring(caller, session):
-                await caller.talk(self._plan.pause, over)
-                await caller.hang_up()
-            else:
+            try:
+                if await self._ring(caller, session):
+                    await caller.talk(self._plan.pause, over)
+                    await caller.hang_up()
+            except Exception as wrong:  # a run of hours must not end by one caller; it is counted and told
+                self._course.account.broken += 1
+                self._course.write("fault", error=repr(wrong)[:500])
+            if not over():
                 await asyncio.sleep(REDIAL_S)
 
     async def _ring(self, caller: LongCaller, session: aiohttp.ClientSession) -> bool:
@@ -212,9 +216,13 @@ async def _collect(watch: ModelWatch) -> None:
 
 
 async def _sampling(course: Course, every_s: float) -> None:
+    """A sample that cannot be had (the service does not answer) is told, and the next one is tried."""
     while True:
         await asyncio.sleep(every_s)
-        await course.sample()
+        try:
+            await course.sample()
+        except (OSError, aiohttp.ClientError, TimeoutError, psutil.Error) as wrong:
+            course.write("fault", error=repr(wrong)[:500])
 
 
 async def run(plan: Plan, folder: Path, out: TextIO) -> None:
