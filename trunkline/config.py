@@ -66,6 +66,12 @@ class Failure(Section, frozen=True):
     sentences_dir: str = ""  # recorded sentences, WAV; "": made by the offline voice
 
 
+class Privacy(Section, frozen=True):
+    """[privacy]"""
+
+    keep_transcripts_days: Annotated[float, msgspec.Meta(ge=0, le=36_500)] = 365.0  # 0: for ever
+
+
 class Agent(Section, frozen=True):
     """[agents.NAME]"""
 
@@ -173,6 +179,7 @@ class Settings(Section, frozen=True):
     auth: Auth = Auth()
     limits: Limits = Limits()
     failure: Failure = Failure()
+    privacy: Privacy = Privacy()
     agents: dict[str, Agent] = msgspec.field(default_factory=lambda: {"receptionist": Agent()})
     route: tuple[Route, ...] = ()
     default_agent: str = "receptionist"

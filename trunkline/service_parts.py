@@ -4,10 +4,11 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,7 @@ from trunkline.api_events import Hub
 from trunkline.bridge.carriers import carriers, carriers_http
 from trunkline.bus import Bus
 from trunkline.calls.events import CallEvent, Observer
+from trunkline.calls.retention import Forgetful, Retention
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.calls.store_sql import open_store
@@ -110,7 +112,8 @@ async def open_desk(settings: Settings, given: Given) -> AsyncIterator[Desk]:
             carriers_http=carriers_http(settings.carriers), peers=peers,
         )  # fmt: skip
         _watch(desk)
-        await stack.enter_async_context(_measuring(metrics))
+        await stack.enter_async_context(_running(metrics.measure_lag(), "service.lag"))
+        await _forgetting(desk, stack)
         if crew is not None:
             crew.bus.attach(DeskLocal(desk))
             stack.callback(crew.bus.attach, None)
@@ -177,14 +180,25 @@ def _watch(desk: Desk) -> None:
 
 
 @asynccontextmanager
-async def _measuring(metrics: Metrics) -> AsyncIterator[None]:
-    """Owns the worker's own task. No TaskGroup: an application may be stopped by another task than started it."""
-    lag = asyncio.get_running_loop().create_task(metrics.measure_lag(), name="service.lag")
+async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Owns a task of the worker's own. No TaskGroup: an application may be stopped by another task than started it."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
     try:
         yield
     finally:
-        lag.cancel()
-        await asyncio.wait({lag})
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _forgetting(desk: Desk, stack: AsyncExitStack) -> None:
+    keep_days = desk.settings.privacy.keep_transcripts_days
+    if not keep_days or not isinstance(desk.store, Forgetful):
+        return
+    retention = Retention(desk.store, desk.clock, keep_days)
+    told = retention.counters
+    desk.metrics.watch("calls_forgotten", "Calls whose words became too old.", lambda: told["calls_forgotten"])
+    desk.metrics.watch("retention_failures", "Hours without forgetting.", lambda: told["retention_failed"])
+    await stack.enter_async_context(_running(retention.run(), "service.retention"))
 
 
 def _tenant(board: Switchboard, call_id: str) -> str | None:

@@ -314,6 +314,13 @@ class StoreSuite:
         assert (await store.erase("t1", ASHA)).live == 1
         assert await store.call("t1", "c1") == live()
 
+    async def test_what_is_claimed_is_one_askers_alone(self, store: SqlStore) -> None:
+        asked = await asyncio.gather(*(store.claim("sweep", "2026-01-31T12") for _ in range(8)))
+        assert sum(asked) == 1
+        assert await store.claim("sweep", "2026-01-31T11") is False, "an hour that is past is nobody's"
+        assert await store.claim("sweep", "2026-01-31T13") is True
+        assert await store.claim("dust", "2026-01-31T12") is True
+
     async def test_old_words_are_forgotten_and_figures_stay(self, store: SqlStore) -> None:
         await store.finish(ended(live("old")))
         await store.finish(ended(live("new", minute=60)))

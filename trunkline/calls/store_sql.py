@@ -4,6 +4,7 @@ The schema is described in `trunkline.calls.tables`, privacy (erasure, retention
 `trunkline.calls.store_privacy`.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -58,7 +59,7 @@ async def open_store(
 
 
 class SqlStore:
-    """See `trunkline.calls.store.CallStore`; beyond it: import_orders, fact, erase, forget_before."""
+    """See `trunkline.calls.store.CallStore`; beyond it: import_orders, fact, claim, erase, forget_before."""
 
     def __init__(self, backend: Backend, clock: Clock, tenant: str) -> None:
         self._backend = backend
@@ -181,16 +182,24 @@ class SqlStore:
         query = sa.select(t.meta.c.value).where(t.meta.c.tenant == "", t.meta.c.key == key)
         return await self._backend.read(lambda connection: connection.scalar(query))
 
+    async def claim(self, work: str, period: str) -> bool:
+        """True for one asker alone, of all that share the store: `work` of this period is theirs. Periods are texts
+        in the order of time, such as 2026-01-31T12; an earlier one than the last is nobody's."""
+        return await self._backend.write(partial(_claim, work=work, period=period))
+
     async def erase(self, tenant: str, number: str) -> Erased:
         """Remove a person: numbers, words, names, webhook bodies. The caller deletes the recordings it names."""
         return await self._backend.write(partial(privacy.erase, tenant=tenant, number=number, now=self._clock.utcnow()))
 
-    async def forget_before(self, when: datetime, *, tenant: str | None = None) -> int:
-        """Remove what was said in calls that ended before `when`; their times and outcomes stay. How many calls."""
+    async def forget_before(self, when: datetime, *, tenant: str | None = None, pause_s: float = 0.0) -> int:
+        """Remove what was said in calls that ended before `when`; their times and outcomes stay. How many calls.
+
+        Goes by a few calls at a step, with `pause_s` between two, so that live calls are not made to wait."""
         total = 0
         step = partial(privacy.forget, when=when, tenant=tenant, now=self._clock.utcnow())
         while count := await self._backend.write(step):
             total += count
+            await asyncio.sleep(pause_s)
         return total
 
 
@@ -260,6 +269,15 @@ def _newest_calls(tenant: str, limit: int, before: str, live: bool | None) -> sa
 
 def _count(connection: sa.Connection, statement: sa.Insert | sa.Update) -> int:
     return connection.execute(statement).rowcount
+
+
+def _claim(connection: sa.Connection, work: str, period: str) -> bool:
+    insert = _insert(connection.dialect.name, t.meta)
+    newer = t.meta.c.value < insert.excluded.value
+    taken = insert.on_conflict_do_update(
+        index_elements=["tenant", "key"], set_={"value": insert.excluded.value}, where=newer
+    )
+    return connection.execute(taken, {"tenant": "", "key": f"claim {work}", "value": period}).rowcount == 1
 
 
 def _place(connection: sa.Connection, row: dict[str, Any]) -> tuple[Order, bool]:
