@@ -133,6 +133,20 @@ class LegSuite:
             assert taken <= 3.0 + SLACK_S, "slower than real time: the caller hears gaps"
 
     @virtual
+    async def test_has_room_says_whether_room_would_wait(self, legs: Legs) -> None:
+        async with legs() as rig:
+            leg, loop = rig.leg, asyncio.get_running_loop()
+            for number in range(2 * FRAMES):
+                free, before = leg.has_room(), loop.time()
+                await leg.room()
+                assert free == (loop.time() == before)
+                assert leg.has_room()
+                leg.send(frame(leg, number))
+            assert not leg.has_room()
+            leg.flush()
+            assert leg.has_room()
+
+    @virtual
     async def test_flush_tells_the_seconds_nobody_will_hear(self, legs: Legs) -> None:
         async with legs() as rig:
             leg = rig.leg

@@ -117,6 +117,10 @@ class CallLeg(Protocol):
         """Return once the far end holds less than `info.lead_s` of unplayed audio (or the leg has ended)."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether `room()` would return at once."""
+        ...
+
     def send(self, payload: bytes) -> None:
         """Put one payload of `info.codec` on the wire at once; call after `room()`, nothing between.
 

@@ -4,8 +4,9 @@ in anybody's hand."""
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from trunkline.ai.session import SILENT_DBOV
 from trunkline.bridge.leg import CallLeg
@@ -99,15 +100,14 @@ class Voice:
         return self._encoder.encode(pcm)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A piece went on the wire; `starts` is when it begins to be heard (clock, s), `labels` the marks behind it."""
+class Given(msgspec.Struct, frozen=True, gc=False):
+    """A piece went on the wire; `starts` is when it begins to be heard (clock, s), `label` the mark behind it."""
 
     piece: Piece
     at: float
     starts: float
     pcm: bytes  # the piece decoded again, s16le at the codec's rate
-    labels: tuple[str, ...] = ()
+    label: str  # "": none; a first and a last piece have one
 
 
 class Mouth:
@@ -121,14 +121,16 @@ class Mouth:
         self._codec = leg.info.codec
         self._decoder = leg.info.codec.decoder()
         self._frames = message_frames(leg.info.frame_ms, leg.info.lead_s)
-        self._something = asyncio.Event()
+        self._full = asyncio.Event()
+        self._idle = False  # there is room, and nothing to say: whoever brings something says it
         self._labels = 0
         self._marked_at = 0.0
         self.far = FarLevel()
 
     def wake(self) -> None:
-        """Something waits in playout."""
-        self._something.set()
+        """Something waits in playout. Where there is room for it, it is on the wire when this returns."""
+        if self._idle:
+            self._say_all()
 
     def mark(self) -> str:
         """Put a mark behind everything sent; its label is new."""
@@ -145,23 +147,32 @@ class Mouth:
         return dropped_s
 
     async def run(self) -> NoReturn:
-        """Pump until cancelled."""
+        """Wait for room, again and again, until cancelled. A task's turn per message would cost more than the message:
+        while there is room, `wake` needs none."""
         while True:
             await self._leg.room()
+            self._say_all()
+            if self._idle:
+                self._full.clear()
+                await self._full.wait()
+
+    def _say_all(self) -> None:
+        """Until there is no more room, or nothing more to say."""
+        self._idle = False
+        while self._leg.has_room():
             piece = self._playout.pop(self._frames)
             if piece is None:
-                self._something.clear()
-                await self._something.wait()
-            else:
-                self._say(piece)
+                self._idle = True
+                return
+            self._say(piece)
+        self._full.set()
 
     def _say(self, piece: Piece) -> None:
-        if piece.payload:
-            self._leg.send(piece.payload)
+        payload = piece.payload
+        if payload:
+            self._leg.send(payload)
         now = self._clock.monotonic()
-        pcm = self._decoder.decode(piece.payload)
-        starts = self.far.gave(now, self._codec.seconds(piece.payload), rms_dbov(pcm))
-        labels: tuple[str, ...] = ()
-        if piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S:
-            labels = (self.mark(),)
-        self._gave(Given(piece, now, starts, pcm, labels))
+        pcm = self._decoder.decode(payload)
+        starts = self.far.gave(now, self._codec.seconds(payload), rms_dbov(pcm))
+        marked = piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S
+        self._gave(Given(piece, now, starts, pcm, self.mark() if marked else ""))

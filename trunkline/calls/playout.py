@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from trunkline.codecs.codec import Codec
 
 BOUND_S = 120.0  # speech that may wait; more is refused and the reply closed
 _CHARS_PER_S = 15.0  # of speech whose end is not known yet
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """Whole frames for the wire."""
 
     reply: str
@@ -170,6 +171,9 @@ class Playout:
 
     def _take(self, reply: _Reply, most: int) -> Piece:
         first = reply.given == 0
+        if len(reply.queue) == 1 and reply.waiting <= most and not reply.waiting % self._frame:
+            payload = self._only(reply)
+            return Piece(reply.id, payload, first, reply.finished)
         parts, size = [], 0
         while reply.queue and size < most:
             part = reply.queue.popleft()
@@ -181,6 +185,14 @@ class Playout:
         payload = self._whole_frames(reply, b"".join(parts))
         reply.given += len(payload)
         return Piece(reply.id, payload, first, reply.all_given)
+
+    def _only(self, reply: _Reply) -> bytes:
+        """All that waits: whole frames in one piece, as a model's speech comes."""
+        payload = reply.queue.popleft()
+        reply.waiting = 0
+        reply.given += len(payload)
+        self._waiting -= len(payload)
+        return payload
 
     def _whole_frames(self, reply: _Reply, payload: bytes) -> bytes:
         """Fill the reply's end up with silence; put an unfinished rest back."""

@@ -88,6 +88,10 @@ class Speech:
         """When the agent was last heard, by our clock; no later than `now`."""
         return min(now, self.mouth.far.plays_until)
 
+    def begun(self) -> str:
+        """The key of a reply of the agent that has been heard in part; "": none is."""
+        return next((reply.key for reply in self._replies.values() if reply.id and reply.began is not None), "")
+
     def waiting_s(self, now: float) -> float:
         """Seconds of speech that the caller will yet hear."""
         return self._playout.waiting_s + max(0.0, self.mouth.far.plays_until - now)
@@ -172,9 +176,9 @@ class Speech:
             reply.began = given.at
             if reply.id is not None:
                 self._journal.emit(ReplyOnWire(now, key, reply.turn))
-                self._firsts[given.labels[0]] = reply.turn
+                self._firsts[given.label] = reply.turn
         if given.piece.last:
-            self._expect(given.labels[-1], key)
+            self._expect(given.label, key)
 
     def _tell_answered(self, turn: int) -> None:
         """Once per turn, and not before the session had a chance to tell the turn's last stages."""

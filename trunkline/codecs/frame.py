@@ -1,13 +1,16 @@
 """The one audio value inside Trunkline: mono s16le samples at a known rate and place in their stream."""
 
-from dataclasses import dataclass
+import msgspec
 
 SAMPLE_BYTES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
-    """A run of samples. `start` is the index of the first one in its stream; a jump is a loss, never hidden."""
+class AudioFrame(msgspec.Struct, frozen=True, gc=False):
+    """A run of samples. `start` is the index of the first one in its stream; a jump is a loss, never hidden.
+
+    A struct, because a hundred of them are made per second of a call: a fifth of a frozen dataclass' cost, and nothing
+    that the garbage collector has to look at.
+    """
 
     pcm: bytes  # s16le, shape (samples,)
     rate: int  # Hz

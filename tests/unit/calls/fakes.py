@@ -55,7 +55,9 @@ def pcm(number: int, seconds: float) -> bytes:
     return PCMU.decoder().decode(bytes([wire_byte(number)]) * round(seconds * 8000))
 
 
-PHRASES: Phrases = {kind: Clip(kind, pcm(100 + number, 1.0), 8000) for number, kind in enumerate(KINDS)}
+PHRASES: Phrases = {
+    kind: Clip(kind.replace("_", " "), pcm(100 + number, 1.0), 8000) for number, kind in enumerate(KINDS)
+}
 
 
 class FakeLeg:
@@ -92,8 +94,11 @@ class FakeLeg:
             yield AudioFrame(bytes(2 * FRAME), 8000, start)
             start += FRAME
 
+    def has_room(self) -> bool:
+        return self._over.is_set() or self._plays_until - now() < self.info.lead_s - 1e-9
+
     async def room(self) -> None:
-        while not self._over.is_set() and self._plays_until - now() >= self.info.lead_s - 1e-9:  # noqa: ASYNC110
+        while not self.has_room():  # noqa: ASYNC110
             await asyncio.sleep(self._plays_until - now() - self.info.lead_s + 0.001)
 
     def send(self, payload: bytes) -> None:
