@@ -138,7 +138,11 @@ async def bare(settings: Gemini, frames: int) -> float:
     client = make_client("any", base_url=settings.base_url, api_version="v1beta", ca_file=settings.ca_file, open_s=5.0)
     config = make_config(settings, Brief("bench", "a"), "", history=False)
     async with connected(client, settings.model, config, 5.0) as link:
-        return await cost(frames, lambda: link.audio(PCM))
+
+        async def send() -> None:
+            link.audio(PCM)
+
+        return await cost(frames, send)
 
 
 async def main(frames: int, rounds: int, url: str, ca_file: str) -> dict[str, float]:
