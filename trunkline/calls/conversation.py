@@ -33,7 +33,7 @@ from trunkline.calls.inbox import Inbox
 from trunkline.calls.journal import Journal
 from trunkline.calls.lifeline import GiveUp, Lifeline, Reassure, Reopen, afterwards
 from trunkline.calls.own_words import LastWords, OwnWords
-from trunkline.calls.policy import Farewell, Finish, Policy, Prompt
+from trunkline.calls.policy import Farewell, Finish, Policy, Prompt, left
 from trunkline.calls.recording import Recording
 from trunkline.calls.scribe import Scribe
 from trunkline.calls.sentences import Kind
@@ -275,12 +275,9 @@ class Conversation:
         self._open_session()
 
     def _left(self, outcome: Outcome) -> Outcome:
-        """The leg ended by itself. A caller who left before anybody was heard out has abandoned the call."""
         self._speech.abandon()
-        if outcome.cause is EndCause.COMPLETED and not self._speech.heard_any and not self._caller_had_turn:
-            waited = self._lifeline.gone_s(self._clock.monotonic()) >= self._setting.failure.honest_after_s
-            return Outcome(EndCause.ABANDONED, "provider" if waited else "caller", outcome.code)
-        return outcome
+        waited = self._lifeline.gone_s(self._clock.monotonic()) >= self._setting.failure.honest_after_s
+        return left(outcome, talked=self._speech.heard_any or self._caller_had_turn, waited=waited)
 
     # ── the caller ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -351,7 +348,7 @@ class Conversation:
 
     def _hold_on(self, now: float, heard_until: float, *, busy: bool) -> None:
         """Nobody on the line, or nobody who answers: ask for patience, find another session, or give the call up."""
-        falters = "" if busy else next((reply.key for reply in self._speech.replies.values() if reply.id), "")
+        falters = "" if busy else self._speech.begun()
         signs = self._line.signs(now, falters_since=heard_until if falters else None, busy=busy)
         self._lifeline.heard(heard_until)
         self._lifeline.seen(now, signs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trunkline.config import Limits
-from trunkline.outcome import EndCause
+from trunkline.outcome import EndCause, Outcome
 
 FOLLOW_UP_S = 1.5  # after a tool asked for the end: a last sentence may still begin within this
 GOODBYE_S = 8.0  # a goodbye that was asked for must begin within this
@@ -160,3 +160,11 @@ class Policy:
 
     def _caller_speaks(self, now: float) -> bool:
         return self._speaking_since is not None and now < self._speaking_since + SPEAKING_BOUND_S
+
+
+def left(outcome: Outcome, *, talked: bool, waited: bool) -> Outcome:
+    """The leg ended by itself. A caller who left before anybody was heard out has abandoned the call; `waited`: because
+    there was nobody to talk to."""
+    if outcome.cause is EndCause.COMPLETED and not talked:
+        return Outcome(EndCause.ABANDONED, "provider" if waited else "caller", outcome.code)
+    return outcome

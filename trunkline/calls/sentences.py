@@ -15,7 +15,7 @@ import structlog
 
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.frame import SAMPLE_BYTES
-from trunkline.codecs.resample import Resampler
+from trunkline.codecs.resample import RATES, Resampler
 from trunkline.codecs.wav import Wav, read_wav, wav_bytes
 from trunkline.config import Agent
 from trunkline.errors import ConfigError, ProtocolError, TrunklineError
@@ -32,7 +32,6 @@ WORDING: Final[Mapping[Kind, str]] = {
     "transfer": "I am putting you through to somebody who can.",
 }
 LONGEST_S: Final = 20.0  # of one sentence
-RATES: Final = (8000, 16_000, 24_000, 32_000, 48_000)  # Hz of a recording
 _PIECE_MS: Final = 20
 
 _log = structlog.get_logger(__name__)
