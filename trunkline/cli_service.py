@@ -1,9 +1,8 @@
 """What every way to serve needs on the command line: the loop, the first key, the banner."""
 
-import asyncio
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
@@ -13,15 +12,7 @@ from trunkline import __version__
 from trunkline.config import Settings
 from trunkline.config_env import secret_values
 from trunkline.config_load import SECRET_KEYS, database_url
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The loop that carries calls."""
-    try:
-        import uvloop
-    except ImportError:  # no uvloop for this platform
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
+from trunkline.loops import loop_factory as loop_factory  # for every way to serve
 
 
 def settle_garbage() -> None:

@@ -3,17 +3,20 @@ our own frames is lost, ends mean what they meant to the SDK's library, and nobo
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
+import aiofastnet
 import pytest
+import uvloop
 from google import genai
 
 from trunkline.ai.gemini.channel import MOST_BYTES
@@ -23,13 +26,36 @@ from trunkline.ai.gemini.setup import make_config
 from trunkline.ai.session import Brief
 from trunkline.ai.tools import ToolResult
 from trunkline.config import Gemini
+from trunkline.loops import loop_factory
 from trunkline.websocket_frames import CLOSE, PING, PONG, TEXT, FrameReader, Message, close_payload, server_frame
 from trunkline_sim.certs import make_certificates
 
 pytestmark = pytest.mark.wire
+P = ParamSpec("P")
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+    "as served": loop_factory(),
+}
 WAIT_S = 20.0
 ACKNOWLEDGED = server_frame(TEXT, b'{"setupComplete":{}}')
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+
+
+def on_every_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Each has TLS of its own."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        for name, make in LOOPS.items():
+            try:
+                with asyncio.Runner(loop_factory=make) as runner:
+                    runner.run(test(*args, **kwargs))
+            except BaseException as wrong:
+                wrong.add_note(f"on the loop: {name}")
+                raise
+
+    return run
 
 
 class Peer:
@@ -138,6 +164,7 @@ def numbered(*numbers: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("half", [1, 3, 9])
+@on_every_loop
 async def test_what_follows_the_acknowledgement_in_one_segment_is_not_lost(tmp_path: Path, half: int) -> None:
     async def serve(peer: Peer) -> None:
         await peer.upgraded()
@@ -154,6 +181,7 @@ async def test_what_follows_the_acknowledgement_in_one_segment_is_not_lost(tmp_p
         link.abort()
 
 
+@on_every_loop
 async def test_nor_is_what_comes_with_the_answer_to_the_upgrade(tmp_path: Path) -> None:
     async def serve(peer: Peer) -> None:
         one, two = numbered(1, 2)
@@ -167,6 +195,7 @@ async def test_nor_is_what_comes_with_the_answer_to_the_upgrade(tmp_path: Path) 
         link.abort()
 
 
+@on_every_loop
 async def test_byte_by_byte_with_pings_in_between_it_is_the_same(tmp_path: Path) -> None:
     async def serve(peer: Peer) -> None:
         stream = await peer.head() + ACKNOWLEDGED + b"".join(numbered(1)) + server_frame(PING, b"there?")
@@ -182,6 +211,7 @@ async def test_byte_by_byte_with_pings_in_between_it_is_the_same(tmp_path: Path)
         await link.close()
 
 
+@on_every_loop
 async def test_audio_and_the_sdks_messages_go_up_in_their_order(tmp_path: Path) -> None:
     heard: list[Any] = []
 
@@ -229,6 +259,7 @@ async def test_audio_and_the_sdks_messages_go_up_in_their_order(tmp_path: Path) 
         (None, "1006", "resume"),
     ],
 )
+@on_every_loop
 async def test_every_end_means_what_it_meant(tmp_path: Path, goodbye: bytes | None, code: str, action: str) -> None:
     async def serve(peer: Peer) -> None:
         await peer.upgraded()
@@ -247,6 +278,7 @@ async def test_every_end_means_what_it_meant(tmp_path: Path, goodbye: bytes | No
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1008, "API key not valid. Please pass a valid API key."), (1006, "")])
+@on_every_loop
 async def test_an_end_instead_of_the_acknowledgement_is_a_refusal(tmp_path: Path, code: int, reason: str) -> None:
     async def serve(peer: Peer) -> None:
         await peer.upgraded()
@@ -264,6 +296,7 @@ async def test_an_end_instead_of_the_acknowledgement_is_a_refusal(tmp_path: Path
         assert broken.value.fault.action == ("stop" if reason else "resume")
 
 
+@on_every_loop
 async def test_a_message_without_end_or_broken_framing_is_left(tmp_path: Path) -> None:
     async def serve(peer: Peer) -> None:
         await peer.upgraded()
@@ -276,6 +309,7 @@ async def test_a_message_without_end_or_broken_framing_is_left(tmp_path: Path) -
         assert (await ended(link)).fault.code == "1009"
 
 
+@on_every_loop
 async def test_a_far_end_that_takes_nothing_is_told_and_one_that_takes_again_too(tmp_path: Path) -> None:
     go_on = asyncio.Event()
 
@@ -302,6 +336,7 @@ async def test_a_far_end_that_takes_nothing_is_told_and_one_that_takes_again_too
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
+@on_every_loop
 async def test_nobody_elses_certificate_is_good_enough(tmp_path: Path, wrong: str) -> None:
     async def serve(_: Peer) -> None: ...
 
@@ -315,3 +350,29 @@ async def test_nobody_elses_certificate_is_good_enough(tmp_path: Path, wrong: st
         context = ssl.create_default_context(cafile=ca_file)  # for the server, which met nobody
         _, writer = await asyncio.open_connection("localhost", port, ssl=context, server_hostname=host)
         writer.close()
+
+
+async def test_as_served_tls_to_others_is_aiofastnets_and_all_else_uvloops(tmp_path: Path) -> None:
+    def look() -> None:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(main())
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        certificates = make_certificates(tmp_path, ("localhost",))
+        trust = certificates.client_context()
+        listening = await asyncio.start_server(
+            lambda _, writer: writer.write(b"x"), "127.0.0.1", 0, ssl=certificates.server_context()
+        )
+        port = listening.sockets[0].getsockname()[1]
+        direct, _ = await loop.create_connection(asyncio.Protocol, "localhost", port, ssl=trust)
+        plain, protocol = await loop.create_connection(asyncio.Protocol, "localhost", port)
+        wrapped = await loop.start_tls(plain, protocol, trust, server_hostname="localhost")
+        assert wrapped is not None
+        assert [isinstance(one, aiofastnet.Transport) for one in (direct, plain, wrapped)] == [True, False, False]
+        assert direct.get_extra_info("peercert") == wrapped.get_extra_info("peercert")
+        for transport in (direct, wrapped):
+            transport.abort()
+        listening.close()
+
+    await asyncio.to_thread(look)

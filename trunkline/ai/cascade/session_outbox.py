@@ -20,7 +20,7 @@ class Outbox:
         self._audio_s = 0.0
         self._dead: set[ReplyId] = set()
         self._over = False
-        self._ready = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # of the consumer
         self._room = asyncio.Event()
         self._room.set()
 
@@ -36,14 +36,14 @@ class Outbox:
 
     def put(self, event: AiEvent) -> None:
         """An event that is no audio; never waits."""
-        if self._over or self._is_dead(event):
+        if self._over or (self._dead and self._is_dead(event)):
             return
         if len(self._events) >= _MOST_EVENTS:
             self._events.clear()
             event = SessionLost(f"nobody took the last {_MOST_EVENTS} events")
         self._events.append(event)
         self._over = isinstance(event, SessionLost)
-        self._ready.set()
+        self._tell_consumer()
 
     async def put_audio(self, event: ReplyAudio) -> None:
         """Speech; waits while 2 s of it are not yet taken."""
@@ -54,13 +54,13 @@ class Outbox:
 
     def put_audio_now(self, event: ReplyAudio) -> bool:
         """Speech whose source cannot wait; False when there was no room and it is gone."""
-        if self._over or self._is_dead(event):
+        if self._over or event.reply in self._dead:
             return True
         if self.full:
             return False
         self._events.append(event)
         self._audio_s += event.frame.seconds
-        self._ready.set()
+        self._tell_consumer()
         return True
 
     def kill(self, reply: ReplyId) -> None:
@@ -72,7 +72,7 @@ class Outbox:
     def finish(self) -> None:
         """The session is over; what waits is still given out."""
         self._over = True
-        self._ready.set()
+        self._tell_consumer()
         self._room.set()
 
     async def events(self) -> AsyncIterator[AiEvent]:
@@ -86,8 +86,16 @@ class Outbox:
                 yield event
             if self._over:
                 return
-            self._ready.clear()
-            await self._ready.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _tell_consumer(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _count(self) -> None:
         self._audio_s = sum(event.frame.seconds for event in self._events if isinstance(event, ReplyAudio))
