@@ -75,10 +75,13 @@ class _Turn:
 
 
 class LongCaller:
-    """One call of any length. `spoken`: the texts said so far, in order."""
+    """One call of any length. `spoken`: the texts said so far, in order; `unasked_frames`: loud ones that answered none
+    of them, a greeting's for example, heard to their end at `unasked_until` (monotonic)."""
 
     def __init__(self, number: int, sentences: Sequence[Sentence], account: Account, answer_s: float) -> None:
         self.spoken: list[str] = []
+        self.unasked_frames = 0
+        self.unasked_until = 0.0
         self.facts = CallFacts(from_=f"9198{number:08}")
         self._dice = random.Random(number)
         self._sentences = sentences
@@ -117,6 +120,21 @@ class LongCaller:
                 self._account.gone += 1
                 break
         self._close_turn()
+
+    async def say_once(self, quiet_s: float, seconds: float) -> bool:
+        """Be quiet, say one sentence or as much of it as the time allows; in all for `seconds`. False: the service
+        ended the call before."""
+        zero, queue = time.monotonic(), list[bytes]()
+        for number in range(1, round(seconds / STEP_S) + 1):
+            due = zero + number * STEP_S
+            if (wait := due - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            if not self.spoken and due - zero >= quiet_s:
+                queue = self._say(due)
+            if not await self._send(queue.pop(0) if queue else _QUIET, due):
+                self._account.gone += 1
+                return False
+        return True
 
     async def hang_up(self) -> None:
         """Goodbye."""
@@ -182,6 +200,8 @@ class LongCaller:
             return
         turn = self._turn
         if turn is None:
+            self.unasked_frames += frames
+            self.unasked_until = self._ear_until
             return
         if behind > LATE_S and 0 < turn.frames < self._answer_frames - EDGE_FRAMES:
             self._account.late += 1

@@ -1,4 +1,4 @@
-"""What a run of `bench.rotation` came to, from its lines; finished or cut. Pure."""
+"""What a run of `bench.rotation` or `bench.churn` came to, from its lines; finished or cut. Pure."""
 
 import itertools
 import json
@@ -10,6 +10,7 @@ import numpy as np
 Line: TypeAlias = Mapping[str, Any]
 
 WARM_S = 300.0  # at the start of a run, when allocators and caches fill
+WARM_CALLS = 1000  # the same in short calls
 STARVED_S = 0.2  # our own lateness at p99 in a sample above which the machine, not the service, is what was measured
 HELD = ("tasks", "fds", "sockets", "threads", "children", "live")
 TOTALS = (
@@ -19,16 +20,73 @@ TOTALS = (
 
 
 def told(lines: Iterable[str]) -> str:
-    """The summary as text. A last line that a cut left unfinished is passed over."""
-    by_kind: dict[str, list[Line]] = {}
-    for line in map(_parsed, lines):
-        if line is not None:
-            by_kind.setdefault(str(line["kind"]), []).append(line)
+    """A rotation's summary as text. A last line that a cut left unfinished is passed over."""
+    by_kind = _by_kind(lines)
     samples = [*by_kind.get("start", ()), *by_kind.get("sample", ()), *by_kind.get("last", ())]
     if len(samples) < 2:
         return "no samples yet"
     out = [*_heading(by_kind, samples), *_memory(samples), *_counts(samples), *_rotation(samples), *_apart(samples)]
     return "\n".join([*out, *_books(by_kind)])
+
+
+def told_churn(lines: Iterable[str]) -> str:
+    """The same of short calls."""
+    by_kind = _by_kind(lines)
+    samples = [*by_kind.get("start", ()), *by_kind.get("sample", ()), *by_kind.get("last", ())]
+    samples.sort(key=lambda line: float(line["at_s"]))
+    if len(samples) < 2:
+        return "no samples yet"
+    rungs = [line["rung"] for line in samples]
+    slopes = ", ".join(
+        f"{slope_per_call(samples, after) * 1000:.0f} (from call {after})"
+        for after in (WARM_CALLS, (WARM_CALLS + max(rungs)) // 2)
+    )
+    out = [
+        f"{max(rungs)} calls in {samples[-1]['at_s']:.0f} s; RSS {samples[0]['rss_kb'] / 1024:.1f} -> "
+        f"{samples[-1]['rss_kb'] / 1024:.1f} MB, slope, kB per 1,000 calls: {slopes}",
+        f"processor, share of a core: service {_middle(samples, 'cpu_service'):.2f}, simulators and callers "
+        f"{_middle(samples, 'cpu_rig'):.2f}; load of the machine {_range(samples, 'load')}",
+        f"live calls {_range(samples, 'live')}; our own lateness, median and largest p99 of samples: "
+        f"{_own_late(samples)}",
+    ]
+    return "\n".join([*out, *_churn_books(by_kind)])
+
+
+def _own_late(samples: Sequence[Line]) -> str:
+    late = [line["own_late_s"]["p99"] for line in samples if line["own_late_s"]["n"]] or [float("nan")]
+    return f"{np.median(late):.3f} and {max(late):.3f} s"
+
+
+def slope_per_call(samples: Sequence[Line], after: int) -> float:
+    """kB of the service's memory per call, least squares, from call `after` on; nan with fewer than four samples."""
+    points = [(line["rung"], line["rss_kb"]) for line in samples if line["rung"] >= after]
+    if len(points) < 4:
+        return float("nan")
+    calls, kb = np.array(points, dtype=float).T
+    return float(np.polyfit(calls, kb, 1)[0]) if np.ptp(calls) else float("nan")
+
+
+def _churn_books(by_kind: Mapping[str, Sequence[Line]]) -> list[str]:
+    out = [f"fault of this program or a sample missed: {line['error']}" for line in by_kind.get("fault", ())][:10]
+    for books in by_kind.get("books", ()):
+        out.append(
+            f"callers: {_words(books['ways'])}; greeting {_words(books['greetings'])}; records {books['records']}: "
+            f"{_words(books['recorded'])}; contradicting their callers {books['wrong_count']}; calls that the model "
+            f"never saw {books['unseen_by_model']}; lines of the log that must not be there {len(books['complaints'])}"
+        )
+        out += [f"   {line}" for line in (*books["wrong"][:10], *books["complaints"][:10])]
+    for end in by_kind.get("end", ()):
+        held = ", ".join(f"{name} {end['before'][name]}/{end['after'][name]}" for name in HELD)
+        out.append(f"held before/after: {held}; left behind: {_words(end['left_behind'])}")
+    return out
+
+
+def _by_kind(lines: Iterable[str]) -> dict[str, list[Line]]:
+    by_kind: dict[str, list[Line]] = {}
+    for line in map(_parsed, lines):
+        if line is not None:
+            by_kind.setdefault(str(line["kind"]), []).append(line)
+    return by_kind
 
 
 def _parsed(text: str) -> Line | None:

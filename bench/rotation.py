@@ -54,7 +54,10 @@ RING_S = 10.0  # a call must be set up within this
 REDIAL_S = 1.0
 MOST_SPREAD = 0.25  # of the run, until the last call is set up
 MOST_ODD = 100  # calls told one by one at the end
-PATIENT = ("setup_timeout_s", "recover_s", "stall_s")
+PATIENT = (
+    "ai.gemini.setup_timeout_s", "ai.gemini.recover_s", "ai.gemini.stall_s",
+    "failure.honest_after_s", "failure.answer_within_s", "failure.give_up_s",
+)  # fmt: skip
 CALM = {"limits.longest_call_s": 86_000, "limits.silence_prompt_s": 30}
 
 
@@ -159,6 +162,11 @@ def recordings(voice: str = "kal16") -> dict[str, bytes]:
     return {text: voices.say(text, voice) for text in SAID}
 
 
+def patient(seconds: float) -> dict[str, object]:
+    """Settings by which the service waits so long for its vendor; 0: as it is."""
+    return dict.fromkeys(PATIENT, seconds) if seconds else {}
+
+
 @asynccontextmanager
 async def gemini_service(
     folder: Path, scenario: Scenario, settings: Mapping[str, object]
@@ -231,8 +239,7 @@ async def run(plan: Plan, folder: Path, out: TextIO) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     scenario = Scenario(reply=ANSWER, char_s=CHAR_S, goaway_at_s=plan.goaway, goaway_left_s=plan.left)
     said, account = sentences(), Account()
-    patience = {f"ai.gemini.{name}": plan.patience for name in PATIENT} if plan.patience else {}
-    async with gemini_service(folder, scenario, {**CALM, **patience}) as (rig, gemini):
+    async with gemini_service(folder, scenario, {**CALM, **patient(plan.patience)}) as (rig, gemini):
         course = Course(rig, ModelWatch(gemini), account, out)
         course.write("plan", **asdict(plan), trunkline=trunkline.__file__, pid=os.getpid(), service=rig.process.pid,
                      log=str(rig.log), unix_s=time.time())  # fmt: skip
@@ -245,6 +252,23 @@ async def run(plan: Plan, folder: Path, out: TextIO) -> None:
         course.write("end", before=asdict(before), after=asdict(after), left_behind=after.beyond(before))
 
 
+@asynccontextmanager
+async def beside(course: Course, every_s: float) -> AsyncIterator[None]:
+    """Samples are taken and the model's logs are read while the body runs."""
+    tasks = [
+        asyncio.create_task(_collect(course.watch), name="long.collect"),
+        asyncio.create_task(_sampling(course, every_s), name="long.sample"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for done in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(done, Exception):
+                raise done
+
+
 async def _calls(
     plan: Plan, course: Course, lines: Sequence[Line], session: aiohttp.ClientSession, stop: asyncio.Event
 ) -> None:
@@ -252,18 +276,9 @@ async def _calls(
     gc.freeze()
     await course.sample("start")
     over_at = time.monotonic() + plan.seconds
-    beside = [
-        asyncio.create_task(_collect(course.watch), name="rotation.collect"),
-        asyncio.create_task(_sampling(course, plan.every), name="rotation.sample"),
-    ]
-    async with asyncio.TaskGroup() as group:
+    async with beside(course, plan.every), asyncio.TaskGroup() as group:
         for line in lines:
             group.create_task(line.run(session, lambda: stop.is_set() or time.monotonic() > over_at))
-    for task in beside:
-        task.cancel()
-    for done in await asyncio.gather(*beside, return_exceptions=True):
-        if isinstance(done, Exception):
-            raise done
     await course.sample("last")
 
 
