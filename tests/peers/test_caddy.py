@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.wire.service import Caller, Running, running
+from tests.wire.service import PATIENCE_S, Caller, Running, running
 from tests.wire.test_tls import SCRIPT, scripted, shown_anew, shown_by
 
 pytestmark = pytest.mark.peers
@@ -93,7 +93,7 @@ async def fronted(folder: Path, upstream: str) -> AsyncIterator[tuple[int, Path]
 
 
 async def _up(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             assert process.returncode is None, "Caddy ended; see caddy/caddy.log in the test's folder"
             try:
@@ -168,5 +168,5 @@ async def test_events_come_through_as_they_happen(tmp_path: Path) -> None:
     async with front(tmp_path) as way:
         ticket = way.run.service.desk.gate.tickets.issue("default", ["events:read"])
         async with way.client.get(f"{way.url}/events?ticket={ticket}") as response:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await response.content.readline() == b": watching\n"

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,14 @@ from trunkline.service import Service
 
 SILENT = EchoProvider(silent=True)
 TONE = bytes([0x10, 0x90] * 400)  # 100 ms of something loud in mu-law
+PATIENCE_S = 60.0  # for what must come; a machine that others load comes late, and that is no fault of ours
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Return once it is true. Raises TimeoutError."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not true():  # noqa: ASYNC110 - it may be anything
+            await asyncio.sleep(0.02)
 
 
 def settings_of(tmp_path: Path, changes: Mapping[str, Any] | None = None) -> Settings:
@@ -58,7 +66,7 @@ class Running:
 
     async def calls(self, count: int, *, live: bool) -> list[dict[str, Any]]:
         """The calls, once there are `count` of them in that state."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 _, page = await self.get(f"/calls?live={str(live).lower()}")
                 if len(page["calls"]) == count:
@@ -72,7 +80,7 @@ async def running(tmp_path: Path, changes: Mapping[str, Any] | None = None, **mo
     more.setdefault("provider", SILENT)
     async with (
         Service(settings_of(tmp_path, changes), **more) as service,
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as client,
     ):
         yield Running(service, client)
 
@@ -108,7 +116,7 @@ class Caller:
 
     async def until_closed(self) -> int | None:
         """Read to the end; returns the close code."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async for message in self.socket:
                 self.heard.append(json.loads(message.data))
         return self.socket.close_code

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.wire.service import calling, running
+from tests.wire.service import PATIENCE_S, calling, running, until
 from trunkline.calls.events import Note
 
 pytestmark = pytest.mark.wire
@@ -33,7 +33,7 @@ async def test_a_calls_events_come_as_they_happen(tmp_path: Path) -> None:
             await caller.stop()
             await caller.until_closed()
         seen = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             async for kind, event in read(response):
                 seen.append(kind)
                 assert event["event"] == kind
@@ -52,7 +52,7 @@ async def test_one_call_can_be_watched_alone(tmp_path: Path) -> None:
                 await second.until_closed()
             await first.stop()
             await first.until_closed()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 async for kind, event in read(response):
                     assert event["call_id"] == live["id"]
                     if kind == "call_ended":
@@ -67,8 +67,7 @@ async def test_a_stopping_service_ends_its_streams_and_leaves_nothing(tmp_path: 
             await asyncio.sleep(0.05)
         assert await response.content.read() == b": watching\n\n"
         response.close()
-    await asyncio.sleep(0.05)
-    assert len(asyncio.all_tasks()) == before
+    await until(lambda: len(asyncio.all_tasks()) == before)
 
 
 async def test_a_reader_that_leaves_is_forgotten(tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ async def test_a_reader_that_leaves_is_forgotten(tmp_path: Path) -> None:
         async with aiohttp.ClientSession() as client:
             await client.get(run.url + "/events")
             assert run.service.desk.hub.spectators == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while run.service.desk.hub.spectators:
                 run.service.desk.hub.notify("call_x", Note(0.0, "x"))
                 await asyncio.sleep(0.02)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.service import running
+from tests.wire.service import PATIENCE_S, running
 from trunkline import http_connection
 
 pytestmark = pytest.mark.wire
@@ -15,7 +15,7 @@ async def answered(port: int, *pieces: bytes, every_s: float = 0.0) -> bytes:
     """What the service says until it closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             for piece in pieces:
                 writer.write(piece)
                 await asyncio.sleep(every_s)

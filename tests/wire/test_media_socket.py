@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.wire.service import Caller, Running, calling, running
+from tests.wire.service import PATIENCE_S, Caller, Running, calling, running
 from trunkline.ai.echo import EchoProvider
 from trunkline.errors import AdmissionError
 
@@ -24,7 +24,7 @@ async def refused(run: Running, path: str, **more: object) -> tuple[int, dict[st
 
 
 async def seat_is_free(run: Running) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return run.service.desk.calls.admit("smartflo").leave()
@@ -101,7 +101,7 @@ async def test_a_handshake_that_fails_gives_its_seat_back(tmp_path: Path) -> Non
     async with running(tmp_path, {"limits": {"max_calls": 1, "start_timeout_s": 0.2}}) as run:
         for _ in range(3):
             async with run.client.ws_connect(run.socket_url + "/smartflo/audio") as socket:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE_S):
                     async for _message in socket:
                         pass
                 assert socket.close_code == 1002

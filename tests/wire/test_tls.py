@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from tests.wire.service import Caller, Running, calling, running
+from tests.wire.service import PATIENCE_S, Caller, Running, calling, running
 from trunkline.errors import ConfigError
 from trunkline.tls import LOOK_EVERY_S
 from trunkline_sim.certs import Certificates, make_certificates
@@ -51,7 +51,7 @@ def shown_by(port: int, name: str = "localhost") -> int:
     return x509.load_der_x509_certificate(der).serial_number
 
 
-async def shown_anew(port: int, before: int, within_s: float = 5.0) -> None:
+async def shown_anew(port: int, before: int, within_s: float = PATIENCE_S) -> None:
     """Return once new connections see another certificate."""
     async with asyncio.timeout(within_s):
         while True:
@@ -112,7 +112,7 @@ async def test_a_bad_renewal_is_told_and_changes_nothing(tmp_path: Path) -> None
         before = await asyncio.to_thread(shown_by, port_of(run))
         (tmp_path / "tls" / "server.pem").write_text("half a certifi")
         run.service.renew_certificate()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 _, figures = await run.get("/metrics")
                 if b"trunkline_tls_certificates_refused 1" in figures:
@@ -175,7 +175,7 @@ async def test_sighup_reads_the_files_again_and_stops_nothing(tmp_path: Path, un
 
 
 async def _shown_once_up(port: int, process: asyncio.subprocess.Process) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return await asyncio.to_thread(shown_by, port)

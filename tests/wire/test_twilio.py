@@ -17,7 +17,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
-from tests.wire.service import TONE, Running, running, settings_of
+from tests.wire.service import PATIENCE_S, TONE, Running, running, settings_of
 from trunkline import keys
 from trunkline.bridge.webhook import state_of
 from trunkline.calls.store import CallStore
@@ -73,7 +73,7 @@ async def refused(run: Running, url: str, headers: Mapping[str, str] | None = No
 
 
 async def until_closed(ws: aiohttp.ClientWebSocketResponse) -> int | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         async for _message in ws:
             pass
     return ws.close_code

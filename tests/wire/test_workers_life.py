@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.wire.service import Caller
+from tests.wire.service import PATIENCE_S, Caller
 from tests.wire.workers import Node, lives, node, until_dead
 
 pytestmark = pytest.mark.wire
@@ -73,12 +73,14 @@ async def test_sigterm_lets_the_calls_of_all_workers_finish(tmp_path: Path) -> N
     async with node(tmp_path) as run, run.calling(4) as callers:
         run.process.send_signal(signal.SIGTERM)
         await asyncio.gather(*(caller.speak(0.5) for caller in callers))
-        assert (await run.ask("GET", "/ready"))[0] == 503
+        async with asyncio.timeout(PATIENCE_S):
+            while (await run.ask("GET", "/ready"))[0] != 503:
+                await asyncio.gather(*(caller.speak(0.1) for caller in callers))
         assert run.process.returncode is None
         for caller in callers:
             await caller.stop()
             assert await caller.until_closed() == 1000
-        assert await asyncio.wait_for(run.process.wait(), 10) == 0
+        assert await asyncio.wait_for(run.process.wait(), PATIENCE_S) == 0
         assert not any(map(lives, run.pids.values()))
         assert list((tmp_path / "data" / "workers").iterdir()) == []
 

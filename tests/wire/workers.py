@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.wire.service import Caller
+from tests.wire.service import PATIENCE_S, Caller
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Node:
 
     async def calls(self, count: int, *, live: bool) -> list[dict[str, Any]]:
         """The calls, once there are `count` of them in that state."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 _, page = await self.ask("GET", f"/calls?live={str(live).lower()}&limit=200")
                 if len(page["calls"]) == count:
@@ -53,7 +53,7 @@ class Node:
 
     async def told(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """The same, once there are so many."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while len(lines := self.lines(event)) < count:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.05)
         return lines
@@ -88,9 +88,9 @@ async def node(tmp_path: Path, *more: str, workers: int = 2) -> AsyncIterator[No
         stdout=asyncio.subprocess.PIPE, stderr=log.open("wb"), env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert process.stdout is not None
-    banner = await asyncio.wait_for(process.stdout.readline(), 30)
+    banner = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as client:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as client:
         try:
             yield Node(process, banner.decode().split()[-1], log, client)
         finally:
@@ -98,7 +98,7 @@ async def node(tmp_path: Path, *more: str, workers: int = 2) -> AsyncIterator[No
                 if process.returncode is None:
                     process.send_signal(signal.SIGINT)
                     await asyncio.sleep(0.1)
-            await asyncio.wait_for(process.wait(), 20)
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
     assert "Traceback" not in log.read_text()
 
 
@@ -113,6 +113,6 @@ def lives(pid: int) -> bool:
 
 async def until_dead(*pids: int) -> None:
     """Return once none of them runs."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while any(map(lives, pids)):  # noqa: ASYNC110 - other processes
             await asyncio.sleep(0.05)
