@@ -1,0 +1,274 @@
+"""What a call with a fault was like for its caller, and what of their words reached the model. Pure.
+
+Silence is measured in the audio that reached the caller's ear (the simulated carrier's playout, level above -45 dBov):
+a *hole* is a stretch without sound while the agent owes speech, which it does from the answer to the end of the
+greeting, and from the caller's last speech sample to the end of the reply. A reply that the model never finished is
+owed to the end; the caller's own patience behind a finished one is not counted. *Beyond the model* is a hole less what
+the simulated model itself took within it, by its own log, on the connection whose speech ended the hole: the set-up it
+had not yet acknowledged, the silence it waits for before it takes a turn for ended (500 ms of audio), and its time to
+the first audio, at most the scenario's and 250 ms; and the time that a slow tool takes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import TypeAlias
+
+from bench.fault_call import Observed
+from bench.fault_rows import GREETING, TOOL_S
+from trunkline_sim.ears import Run, speech_runs
+from trunkline_sim.gemini_log import SessionLog
+from trunkline_sim.gemini_parts import find_parts, speech_blocks
+from trunkline_sim.gemini_voice import REPLIES, Heard, listen
+from trunkline_sim.mulaw import RATE, decode
+from trunkline_sim.voices import EDGE_S
+
+SILENCE_S, HONEST_S = 1.2, 3.0  # what is allowed
+LEAST_S = 0.3  # a shorter pause is none
+_ENDPOINT = 8_000  # samples of silence, by which the simulated model knows that a turn is over
+_SLACK_S = 0.25  # of its first audio
+_BLOCK_MS = 20
+_THINKS = ("text", "toolResponse", "speech_ended", "clientContent")
+_SPEAKS = ("audio", "toolCall")
+
+Span: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Silence that was owed. Seconds of the call; `own_s`: the model's; `ended_by`: "model", "us" or "" (nobody)."""
+
+    from_s: float
+    to_s: float
+    own_s: float = 0.0
+    ended_by: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.to_s - self.from_s
+
+    @property
+    def beyond_s(self) -> float:
+        """Without the model's own."""
+        return max(0.0, self.seconds - self.own_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What of the caller's speech reached the model, in ms: `lost` to all connections; `again` to one after another
+    (a connection that is begun anew hears the sentence from its beginning); `doubled` to one and the same."""
+
+    lost_ms: int = 0
+    again_ms: int = 0
+    doubled_ms: int = 0
+    said: int = 0  # sentences
+    understood: int = 0  # of them
+    repeated: int = 0  # understood once more
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A row of the table; `wrong` says in words what should have been otherwise."""
+
+    call: Observed
+    worst: Hole
+    words: Words
+    greetings: int
+    honest_s: float | None  # silence before our own words
+    resumed: int
+    wrong: Sequence[str] = field(default=())
+
+    @property
+    def outcome(self) -> str:
+        """As recorded."""
+        record = self.call.record
+        return f"{record.cause} / {record.fault}"
+
+
+def judge(call: Observed) -> Verdict:
+    """Everything the table tells of one call."""
+    blocks = listen(decode(call.heard).astype("<i2").tobytes(), RATE)
+    found = holes(call, blocks)
+    honest = next((hole.seconds for hole in found if hole.ended_by == "us"), None)
+    verdict = Verdict(
+        call=call,
+        worst=max(found, key=lambda hole: hole.beyond_s, default=Hole(0.0, 0.0)),
+        words=words(call),
+        greetings=greetings(call, blocks),
+        honest_s=honest,
+        resumed=sum(bool((log.setup or {}).get("sessionResumption", {}).get("handle")) for log in call.logs),
+    )
+    wrong = _wrong_healed(verdict) if call.row.kind == "healed" else _wrong_gone(verdict)
+    return Verdict(
+        call, verdict.worst, verdict.words, verdict.greetings, verdict.honest_s, verdict.resumed, tuple(wrong)
+    )
+
+
+def _wrong_healed(told: Verdict) -> Iterable[str]:
+    words, record, call = told.words, told.call.record, told.call
+    if told.worst.beyond_s > SILENCE_S:
+        yield f"silent for {told.worst.beyond_s:.1f} s beyond the model, from {told.worst.from_s:.1f} s on"
+    if words.lost_ms or words.doubled_ms:
+        yield f"{words.lost_ms} ms of the caller lost, {words.doubled_ms} ms doubled"
+    if words.understood < words.said:
+        yield f"{words.said - words.understood} of {words.said} sentences not understood"
+    if told.greetings != 1:
+        yield f"{told.greetings} greetings"
+    if len(call.orders) != 1:
+        yield f"{len(call.orders)} orders"
+    if (record.cause, record.fault) != ("completed", "caller"):
+        yield f"recorded as {told.outcome}"
+    yield from (f"line {missed.line}: {missed.reason}" for missed in call.missed)
+
+
+def _wrong_gone(told: Verdict) -> Iterable[str]:
+    if told.honest_s is None:
+        yield "not a word of ours"
+    elif told.honest_s > HONEST_S:
+        yield f"{told.honest_s:.1f} s until a word of ours"
+    if told.greetings > 1:
+        yield f"{told.greetings} greetings"
+    if told.call.ending.by != "service":
+        yield "the service did not end it"
+    if (told.call.record.cause, told.call.record.fault) != ("provider_failed", "provider"):
+        yield f"recorded as {told.outcome}"
+
+
+# ── silence ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def holes(call: Observed, blocks: Sequence[Heard]) -> list[Hole]:
+    """All silence that was owed, in order."""
+    runs = speech_runs(call.heard, merge_s=LEAST_S)
+    return [hole for span in _owed(call) for hole in _holes_in(span, call, runs, blocks)]
+
+
+def _owed(call: Observed) -> list[Span]:
+    """When it is the agent's turn: up to the caller's first sentence, between two of theirs, behind the last."""
+    ends = [0.0, *(did.to_s - EDGE_S for did in call.did)]
+    begins = [*(did.from_s for did in call.did), min(call.ending.at_s, len(call.heard) / RATE)]
+    return [(end, begin) for end, begin in zip(ends, begins, strict=True) if begin > end]
+
+
+def _holes_in(span: Span, call: Observed, runs: Sequence[Run], blocks: Sequence[Heard]) -> Iterable[Hole]:
+    begin, end = span
+    inside = [run for run in runs if run.to_s > begin and run.from_s < end]
+    edges: list[tuple[float, Run | None]] = [(begin, None), *((run.to_s, run) for run in inside)]
+    for (silent_s, _), run in zip(edges, inside, strict=False):
+        if run.from_s - silent_s >= LEAST_S:
+            by = _speaker(run, blocks)
+            own_s = _own_s((silent_s, run.from_s), call) if by == "model" else 0.0
+            yield Hole(silent_s, run.from_s, own_s, by)
+    last_s = max(begin, edges[-1][0])
+    finished = bool(inside) and _speaker(inside[-1], blocks) == "model" and _finished(call, end)
+    if end - last_s >= LEAST_S and not finished:
+        yield Hole(last_s, end)
+
+
+def _speaker(run: Run, blocks: Sequence[Heard]) -> str:
+    """The model speaks in tones that name themselves; what else is heard are words of ours."""
+    told = sum(min(run.to_s, b.to_s) - max(run.from_s, b.from_s) for b in blocks if _meet(b, run))
+    return "model" if told > 0.3 * (run.to_s - run.from_s) else "us"
+
+
+def _meet(block: Heard, run: Run) -> bool:
+    return block.to_s > run.from_s and block.from_s < run.to_s
+
+
+def _finished(call: Observed, at_s: float) -> bool:
+    """Whether the model had sent all of what it had to say."""
+    sent = [
+        (event.at_s, event.kind)
+        for log in call.logs
+        for event in log.events
+        if event.way == "out" and event.kind in (*_SPEAKS, "generationComplete") and event.at_s - call.zero < at_s
+    ]
+    return bool(sent) and max(sent)[1] == "generationComplete"
+
+
+def _own_s(hole: Span, call: Observed) -> float:
+    """What the model itself took of a hole that its speech ended."""
+    first, last = hole[0] + call.zero, hole[1] + call.zero
+    spoken = [(e.at_s, log) for log in call.logs for e in log.events if e.kind == "audio" and e.at_s <= last + 0.02]
+    if not spoken:
+        return 0.0
+    _, log = max(spoken, key=lambda one: one[0])
+    spans = [*_set_up(log), *_endpoints(log), *_thinking(log, call.row.scenario.first_audio_s + _SLACK_S)]
+    if call.row.slow_tool:
+        spans += [(e.at_s, e.at_s + TOOL_S) for one in call.logs for e in one.of("toolCall")]
+    return _covered(spans, (first, last))
+
+
+def _set_up(log: SessionLog) -> list[Span]:
+    asked = [event.at_s for event in log.events if event.way == "in" and event.kind == "setup"]
+    return [(asked[0], done.at_s) for done in log.of("setupComplete")[:1] if asked]
+
+
+def _endpoints(log: SessionLog) -> list[Span]:
+    """From the arrival of the sample 500 ms before the one at which the turn was taken for ended."""
+    spans = []
+    for event in log.of("speech_ended"):
+        came = [arrival for arrival in log.arrivals if arrival[0] <= event.at_s]
+        behind = accumulate(samples for _, samples in reversed(came))
+        heard = [at_s for (at_s, _), samples in zip(reversed(came), behind, strict=True) if samples >= _ENDPOINT]
+        spans.append((heard[0] if heard else log.opened_s, event.at_s))
+    return spans
+
+
+def _thinking(log: SessionLog, most_s: float) -> list[Span]:
+    """From what asks for an answer to its first audio or request."""
+    spans = []
+    told = [e for e in log.events if e.kind in (*_THINKS, *_SPEAKS) and (e.way != "out" or e.kind in _SPEAKS)]
+    for event, following in pairwise(told):
+        if event.kind in _THINKS and following.kind in _SPEAKS:
+            spans.append((max(event.at_s, following.at_s - most_s), following.at_s))
+    return spans
+
+
+def _covered(spans: Iterable[Span], within: Span) -> float:
+    covered, until = 0.0, within[0]
+    for begin, end in sorted(spans):
+        begin, end = max(begin, until), min(end, within[1])
+        if end > begin:
+            covered, until = covered + end - begin, end
+    return covered
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def words(call: Observed) -> Words:
+    """Aligns what each connection received with each sentence that the caller said."""
+    lost = again = doubled = 0
+    said = [did.label for did in call.did]
+    understood = [text for log in call.logs for text in log.heard]
+    for text in said:
+        clip = call.clips[text]
+        whole, reached = speech_blocks(clip), set[int]()
+        for log in call.logs:
+            parts = [part.blocks & whole for part in find_parts(bytes(log.audio), clip)]
+            here = frozenset[int]().union(*parts)
+            doubled += sum(map(len, parts)) - len(here)
+            again += len(here & reached)
+            reached |= here
+        lost += len(whole - reached)
+    return Words(
+        lost_ms=_BLOCK_MS * lost,
+        again_ms=_BLOCK_MS * again,
+        doubled_ms=_BLOCK_MS * doubled,
+        said=len(said),
+        understood=sum(text in understood for text in said),
+        repeated=sum(max(0, understood.count(text) - 1) for text in said),
+    )
+
+
+def greetings(call: Observed, blocks: Sequence[Heard]) -> int:
+    """Greetings of which at least 300 ms reached the ear."""
+    count = 0
+    for log in call.logs:
+        first, last = log.opened_s - call.zero, (log.events[-1].at_s if log.events else log.opened_s) - call.zero + 5.0
+        for number, text in log.replies.items():
+            mine = [b for b in blocks if b.reply == number % REPLIES and first <= b.from_s <= last]
+            count += text == GREETING and len(mine) >= 3
+    return count

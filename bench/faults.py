@@ -1,0 +1,141 @@
+"""Everything that can go wrong with Gemini Live, one whole call each, as its caller lives it: `python -m bench.faults`.
+
+    python -m bench.faults [--only rst_caller --only mute] [--at-once 4] [--markdown faults.md]
+
+What a hole, "beyond the model" and lost words are: `bench.fault_judge`; the call and the faults: `bench.fault_rows`.
+A row whose loop was late is done once more, and both its figures of lateness are printed.
+"""
+
+import asyncio
+import gc
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.fault_call import Lag, observe, vendor
+from bench.fault_judge import HONEST_S, LEAST_S, SILENCE_S, Verdict, judge
+from bench.fault_rows import ROWS, Row, named
+from trunkline_sim.gemini import GeminiSim
+
+_HEAD = (
+    "fault", "what happens", "longest silence, s", "beyond the model, s", "own word after, s", "words lost / again, ms",
+    "understood", "greetings", "orders", "connections (resumed)", "recorded", "verdict",
+)  # fmt: skip
+_DEFINITION = f"""\
+silence: holes of at least {LEAST_S} s at the caller's ear while the agent owes speech (from the answer to the end of
+the greeting; from the caller's last sample to the end of a reply). Beyond the model: less its set-up not yet
+acknowledged, the 500 ms by which it knows the end of a turn, its time to first audio, a slow tool, each as it took
+within the hole on the connection whose speech ended it. At most {SILENCE_S} s where a session can be had; where none
+can, our own word within {HONEST_S} s of silence. Words: 20 ms blocks of the caller's sentences, aligned with what each
+connection received; lost: reached none; again: reached one after another."""
+
+
+def cells(told: Verdict) -> list[str]:
+    """One row of the table."""
+    words, call = told.words, told.call
+    sayings = f"{words.understood} of {words.said}" + (f", {words.repeated} twice" if words.repeated else "")
+    return [
+        call.row.name,
+        call.row.about,
+        f"{told.worst.seconds:.2f}",
+        f"{told.worst.beyond_s:.2f}",
+        "" if told.honest_s is None else f"{told.honest_s:.2f}",
+        f"{words.lost_ms} / {words.again_ms}" + (f", {words.doubled_ms} doubled" if words.doubled_ms else ""),
+        sayings if call.logs else "",
+        str(told.greetings),
+        str(len(call.orders)),
+        f"{len(call.logs)} ({told.resumed})",
+        told.outcome,
+        "; ".join(told.wrong) or "good",
+    ]
+
+
+async def run(rows: Sequence[Row], at_once: int, say: Console) -> list[Verdict]:
+    """All rows, `at_once` side by side."""
+    room, done = asyncio.Semaphore(at_once), 0
+    with tempfile.TemporaryDirectory(prefix="trunkline-faults-") as folder:
+        async with vendor() as sim:
+            await _one(named("none"), sim, Path(folder), 0)  # the first call of all pays for what is loaded then
+            _calm()
+
+            async def one(row: Row) -> Verdict:
+                nonlocal done
+                async with room:
+                    told = await _twice_if_late(row, sim, Path(folder))
+                done += 1
+                verdict = "; ".join(told.wrong) or "good"
+                say.print(f"[{done}/{len(rows)}] {row.name}: {verdict} ({_lateness(told.call.lag)})", highlight=False)
+                return told
+
+            return list(await asyncio.gather(*map(one, rows)))
+
+
+def _calm() -> None:
+    """As a worker does: what is there stays out of the garbage collector's sight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 3)
+
+
+async def _twice_if_late(row: Row, sim: GeminiSim, folder: Path) -> Verdict:
+    told = await _one(row, sim, folder, 1)
+    return await _one(row, sim, folder, 2) if told.call.lag.late else told
+
+
+async def _one(row: Row, sim: GeminiSim, folder: Path, attempt: int) -> Verdict:
+    return await asyncio.to_thread(judge, await observe(row, sim, folder, attempt))
+
+
+def _lateness(lag: Lag) -> str:
+    late = ", the rig was late" if lag.late else ""
+    return f"loop late p99 {1000 * lag.p99_s:.0f} ms, most {1000 * lag.max_s:.0f} ms{late}"
+
+
+def table(verdicts: Sequence[Verdict]) -> Table:
+    """Aligned, for a terminal."""
+    shown = Table(*_HEAD, box=None, pad_edge=False)
+    for told in verdicts:
+        shown.add_row(*cells(told))
+    return shown
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """The same for a page."""
+    lines = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
+    return "\n".join([*lines, *("| " + " | ".join(cells(told)) + " |" for told in verdicts)]) + "\n"
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="names of faults; all of them unless told")] = None,
+    at_once: Annotated[int, typer.Option(min=1, max=8, help="calls side by side")] = 4,
+    out: Annotated[Path | None, typer.Option("--markdown", help="write the table here too")] = None,
+) -> None:
+    """Play every fault and tell what its caller lived."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    unknown = set(only or ()) - {row.name for row in ROWS}
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; there are {', '.join(r.name for r in ROWS)}")
+    console, began, cpu = Console(width=250), time.monotonic(), time.process_time()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        verdicts = runner.run(run([named(name) for name in only] if only else ROWS, at_once, console))
+    took = f"{time.monotonic() - began:.0f} s, {time.process_time() - cpu:.0f} s of processor"
+    late = sum(told.call.lag.late for told in verdicts)
+    bad = [told.call.row.name for told in verdicts if told.wrong]
+    console.print(_DEFINITION, table(verdicts), sep="\n", highlight=False)
+    console.print(f"{len(verdicts)} faults, {len(bad)} not as they should be; {took}; rig late in {late}")
+    if out is not None:
+        out.write_text(markdown(verdicts))
+    raise typer.Exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
