@@ -8,6 +8,7 @@ from rich.text import Text
 
 from trunkline.config import Settings
 from trunkline.config_load import Configuration, Row, explain
+from trunkline.service_sentences import outlook
 
 
 def show(configuration: Configuration, *, every: bool, console: Console) -> None:
@@ -23,6 +24,8 @@ def show(configuration: Configuration, *, every: bool, console: Console) -> None
     if not every:
         hidden = len(rows) - len(shown)
         console.print(f"{hidden} settings are at their defaults; `trunkline check --all` shows them.", style="dim")
+    for complaint in outlook(configuration.settings):
+        console.print(Text(complaint), style="yellow")
     console.print("The configuration is valid.", style="green")
 
 

@@ -33,6 +33,15 @@ def sentences(settings: Settings) -> Mapping[str, Phrases]:
     return {name: cabinet.phrases(agent) for name, agent in settings.agents.items()}
 
 
+def outlook(settings: Settings) -> list[str]:
+    """What `prepare` would complain about, without making or keeping anything. Raises ConfigError as that does."""
+    recordings = settings.failure.sentences_dir
+    voice = offline_voice(settings)
+    anything = Synthesiser(voice.voice, voice.rate, lambda text: bytes(2)) if voice else None
+    cabinet = Cabinet(None, Path(recordings) if recordings else None, anything)
+    return complaints(settings, {name: cabinet.phrases(agent) for name, agent in settings.agents.items()})
+
+
 def complaints(settings: Settings, found: Mapping[str, Phrases]) -> list[str]:
     """What an operator should know before a caller finds out, one line each."""
     told = []

@@ -81,8 +81,9 @@ Phrases: TypeAlias = Mapping[Kind, Clip]  # what can be said in one agent's call
 class Cabinet:
     """Makes and finds sentences. All of it blocks: for a thread, at the start."""
 
-    def __init__(self, cache: Path, recordings: Path | None, synthesiser: Synthesiser | None) -> None:
-        """recordings: WAV files `KIND.wav`, in a folder of the language (`hi/`) or directly. Raises ConfigError."""
+    def __init__(self, cache: Path | None, recordings: Path | None, synthesiser: Synthesiser | None) -> None:
+        """cache: where what was made is kept; None: nowhere. recordings: WAV files `KIND.wav`, in a folder of the
+        language (`hi/`) or directly. Raises ConfigError."""
         if recordings is not None and not recordings.is_dir():
             raise ConfigError(f"failure.sentences_dir = {str(recordings)!r}: is not a folder")
         self._cache = cache
@@ -120,6 +121,8 @@ class Cabinet:
 
     def _kept(self, synthesiser: Synthesiser, text: str) -> bytes:
         """From the cache, else made and kept. A cache that cannot be used costs time, nothing else."""
+        if self._cache is None:
+            return _made(synthesiser, text)
         name = hashlib.sha256(f"{synthesiser.voice}\n{synthesiser.rate}\n{text}".encode()).hexdigest()[:32]
         path = self._cache / f"{name}.wav"
         try:
@@ -128,13 +131,17 @@ class Cabinet:
                 return kept.pcm
         except (OSError, ProtocolError):
             pass  # not there yet, or half of it
-        try:
-            pcm = synthesiser.make(text)
-        except TrunklineError as wrong:
-            _log.warning("sentence.not_made", text=text, error=str(wrong))
-            return b""
-        _keep(path, wav_bytes(pcm, synthesiser.rate))
+        if pcm := _made(synthesiser, text):
+            _keep(path, wav_bytes(pcm, synthesiser.rate))
         return pcm
+
+
+def _made(synthesiser: Synthesiser, text: str) -> bytes:
+    try:
+        return synthesiser.make(text)
+    except TrunklineError as wrong:
+        _log.warning("sentence.not_made", text=text, error=str(wrong))
+        return b""
 
 
 def wording(agent: Agent, kind: Kind) -> str:

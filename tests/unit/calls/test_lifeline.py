@@ -56,6 +56,15 @@ def test_an_opening_that_lasts_is_told_about_then_given_up() -> None:
     assert done[-1][1] == GiveUp("no session within 8 s")
 
 
+def test_a_sentence_that_is_not_heard_is_not_repeated_at_once() -> None:
+    line = opened()
+    line.seen(1.0, NOBODY)
+    assert line.due(1.0) == Reassure(first=True)
+    line.seen(1.1, NOBODY)
+    assert line.due(1.1) is None
+    assert line.deadline(watched=False) > 1.1
+
+
 def test_a_refusal_is_given_up_at_once_with_the_vendors_word() -> None:
     line = opened()
     line.lost(0.3, "quota", retryable=False)

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from trunkline import service_sentences
 from trunkline.calls.sentences import KINDS, WORDING, Cabinet, Clip, Synthesiser, wording
 from trunkline.codecs.g711 import PCMU
 from trunkline.codecs.wav import read_wav, wav_bytes
 from trunkline.config import Agent, Failure, Server, Settings
 from trunkline.errors import ConfigError, ProviderError
-from trunkline.service_sentences import complaints, sentences
+from trunkline.service_sentences import complaints, outlook, prepare, sentences
 
 
 class Voice:
@@ -126,3 +128,19 @@ def test_the_offline_voice_makes_them_and_an_operator_is_told_what_is_missing(tm
     assert "libflite1" in told
     (told,) = complaints(Settings(failure=Failure(after_failure="transfer")), found)
     assert "transfer" in told
+
+
+def test_a_look_ahead_makes_and_keeps_nothing(tmp_path: Path) -> None:
+    settings = Settings(server=Server(data_dir=str(tmp_path / "none")))
+    assert outlook(settings) == []
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(ConfigError, match=r"failure\.sentences_dir"):
+        outlook(Settings(failure=Failure(sentences_dir=str(tmp_path / "none"))))
+
+
+async def test_a_start_without_any_voice_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_sentences, "offline_voice", lambda settings: None)
+    with capture_logs() as told:
+        assert await prepare(Settings(server=Server(data_dir=str(tmp_path)))) == {"receptionist": {}}
+    assert [line["event"] for line in told] == ["sentences.missing"]
+    assert "end with a tone" in told[0]["hint"]
