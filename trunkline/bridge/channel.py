@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,24 +10,23 @@ T = TypeVar("T")
 class Channel(Generic[T]):
     """`async for item in channel`: items in order, then an end once `close` was called and all were taken."""
 
-    def __init__(self, limit: float, weight: Callable[[T], float] = lambda _: 1.0) -> None:
-        """limit: the most it holds, in units of `weight` (items, seconds)."""
-        self._limit = limit
-        self._weight = weight
-        self._items: deque[T] = deque()
+    def __init__(self, limit: float) -> None:
+        """limit: the most it holds, in units of the items' weights (one each, seconds)."""
+        self._limit = limit + 1e-9
+        self._items: deque[tuple[T, float]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self.held = 0.0  # in units of weight
 
-    def put(self, item: T) -> float:
+    def put(self, item: T, weight: float = 1.0) -> float:
         """Add an item; the weight of what had to be dropped for it. After `close` it is dropped itself."""
-        weight = self._weight(item)
         if self._closed:
             return weight
         dropped = 0.0
-        while self._items and self.held + weight > self._limit + 1e-9:
-            dropped += self._take()[1]
-        self._items.append(item)
+        while self.held + weight > self._limit and self._items:
+            dropped += self._items[0][1]
+            self._take()
+        self._items.append((item, weight))
         self.held += weight
         self._wake()
         return dropped
@@ -46,18 +44,15 @@ class Channel(Generic[T]):
             if self._closed:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self._take()[0]
+            await self._waiter
+        return self._take()
 
-    def _take(self) -> tuple[T, float]:
-        item = self._items.popleft()
-        weight = self._weight(item)
+    def _take(self) -> T:
+        item, weight = self._items.popleft()
         self.held = self.held - weight if self._items else 0.0
-        return item, weight
+        return item
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

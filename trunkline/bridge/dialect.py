@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from trunkline.bridge.leg import Direction, Oddity
 from trunkline.codecs.codec import Codec
 
@@ -24,9 +26,11 @@ class StreamStarted:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class WireAudio:
-    """The caller's voice: payload of the stream's codec, any size. `at_ms` is the carrier's stream time or None."""
+class WireAudio(msgspec.Struct, frozen=True, gc=False):
+    """The caller's voice: payload of the stream's codec, any size. `at_ms` is the carrier's stream time or None.
+
+    A struct, as the one event that comes fifty times a second: made for a fifth of a frozen dataclass' cost.
+    """
 
     payload: bytes
     at_ms: int | None = None

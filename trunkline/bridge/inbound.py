@@ -17,25 +17,30 @@ class Inbound:
     def __init__(self, codec: Codec, counters: MutableMapping[str, int]) -> None:
         self._counters = counters
         self._start = 0
-        self._usual_s = 0.02  # of one message, as last seen
         self.use(codec)
 
     def use(self, codec: Codec) -> None:
         """Go on with another codec (a stream described anew)."""
         self.codec = codec
         self._decoder = codec.decoder()
+        self._decode = self._decoder.decode
+        self._rate = codec.rate
+        self._usual_bytes = codec.bytes_per_second // 50  # of one message, as last seen
         self._least = int(LEAST_S * codec.rate) * SAMPLE_BYTES
         self._most = int(MOST_S * codec.rate) * SAMPLE_BYTES
         self._held = b""
 
     def receive(self, audio: WireAudio) -> Sequence[AudioFrame]:
         """One message's audio, with what stands in for the messages lost before it."""
-        before = self.rest() if audio.lost else ()  # what was held stands before the gap, not behind it
-        pcm = self._decoder.decode(audio.payload) if not audio.lost else self._after_loss(audio)
-        self._usual_s = len(audio.payload) / self.codec.bytes_per_second
-        if not self._held and self._least <= len(pcm) <= self._most:
-            return (*before, self._frame(pcm))
-        return (*before, *self._pieces(pcm))
+        payload = audio.payload
+        if audio.lost:
+            before, pcm = self.rest(), self._after_loss(audio)  # what was held stands before the gap, not behind it
+        else:
+            before, pcm = (), self._decode(payload)
+        self._usual_bytes = len(payload)
+        if before or self._held or not self._least <= len(pcm) <= self._most:
+            return (*before, *self._pieces(pcm))
+        return (self._frame(pcm),)
 
     def silence(self, seconds: float) -> AudioFrame:
         """Silence where the wire said nothing."""
@@ -49,11 +54,11 @@ class Inbound:
 
     def _after_loss(self, audio: WireAudio) -> bytes:
         self._counters["lost_messages"] = self._counters.get("lost_messages", 0) + audio.lost
-        missing = audio.lost * self._usual_s
+        missing = audio.lost * self._usual_bytes / self.codec.bytes_per_second
         concealed = min(missing, CONCEAL_S)
         self._count("concealed_ms", concealed)
         stand_in = self._decoder.conceal(round(concealed * self.codec.rate))
-        pcm = stand_in + self._decoder.decode(audio.payload)
+        pcm = stand_in + self._decode(audio.payload)
         self._start += round((missing - concealed) * self.codec.rate)  # the rest is a jump, never hidden
         return pcm
 
@@ -67,9 +72,9 @@ class Inbound:
         return frames
 
     def _frame(self, pcm: bytes) -> AudioFrame:
-        frame = AudioFrame(pcm, self.codec.rate, self._start)
-        self._start += len(pcm) // SAMPLE_BYTES
-        return frame
+        start = self._start
+        self._start = start + len(pcm) // SAMPLE_BYTES
+        return AudioFrame(pcm, self._rate, start)
 
     def _count(self, name: str, seconds: float) -> None:
         self._counters[name] = self._counters.get(name, 0) + round(seconds * 1000)

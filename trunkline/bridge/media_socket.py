@@ -127,7 +127,7 @@ class MediaSocketLeg:
         self._queue_s = profile.lead_s + QUEUE_S
         self._telling = Telling()
         self._tell, self._odd, self._count = self._telling.tell, self._telling.odd, self._telling.count
-        self._audio: Channel[AudioFrame] = Channel(EAR_S, lambda frame: frame.seconds)
+        self._audio: Channel[AudioFrame] = Channel(EAR_S)
         self._far = FarEnd()
         self._has_marks = dialect.mark("") is not None
         self._out = Outgoing(socket, dialect, self._far, clock, self._mark_left, self._not_sent)
@@ -290,7 +290,7 @@ class MediaSocketLeg:
                 self._finish(Outcome(EndCause.COMPLETED, "caller", reason))
 
     def _hear(self, frame: AudioFrame) -> None:
-        dropped = self._audio.put(frame)
+        dropped = self._audio.put(frame, frame.seconds)
         if dropped:
             self._count("audio_dropped_ms", round(dropped * 1000))
 

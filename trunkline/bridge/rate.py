@@ -6,19 +6,20 @@ class RateLimit:
 
     def __init__(self, per_s: float) -> None:
         self.per_s = per_s
-        self._tokens = per_s
-        self._at: float | None = None
+        self._each = 1 / per_s  # s that a message is remembered
+        self._most = 1 - self._each + 1e-9  # s remembered when one more still fits
+        self._until = float("-inf")  # when all will be forgotten
         self.refused = 0
 
     def admits(self, now: float) -> bool:
         """Whether one more message fits at `now`."""
-        if self._at is not None:
-            self._tokens = min(self.per_s, self._tokens + (now - self._at) * self.per_s)
-        self._at = now
-        if self._tokens >= self.per_s / 2:
-            self.refused = 0
-        if self._tokens < 1:
+        until = self._until
+        if until < now:
+            until = now
+        if until - now > self._most:
             self.refused += 1
             return False
-        self._tokens -= 1
+        if until - now <= 0.5:
+            self.refused = 0
+        self._until = until + self._each
         return True
