@@ -6,7 +6,7 @@ nothing to take over from anybody: what follows the acknowledgement in one segme
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from trunkline.websocket_frames import (
@@ -17,7 +17,6 @@ from trunkline.websocket_frames import (
     TEXT,
     FrameError,
     FrameReader,
-    Message,
     client_frame,
     close_of,
     close_payload,
@@ -27,6 +26,7 @@ CLOSE_S = 0.5  # for the closing handshake, and for the far end to let the socke
 MOST_BYTES = 16 << 20  # of one message
 MOST_KEPT = 16  # messages before somebody takes them; then the socket is not read
 LOST = 1006  # no close frame, RFC 6455 7.1.5
+_DATA = (TEXT, BINARY)
 Take: TypeAlias = Callable[[bytes], bool]
 """A message → whether it was the last one wanted. Called while the socket is read: returns at once."""
 
@@ -136,24 +136,22 @@ class Channel(asyncio.Protocol):
         """Of asyncio.Protocol."""
         if self._deaf:
             return
+        wrong: FrameError | None = None
         try:
             found = self._reader.feed(data)
         except FrameError as error:
-            self._consume(getattr(error, "before", ()))
-            self._deaf = True
-            self._say_goodbye(Closing(error.close_code, str(error)))
-        else:
-            self._consume(found)
-
-    def _consume(self, found: Sequence[Message]) -> None:
+            found, wrong = getattr(error, "before", ()), error
         for opcode, payload in found:
-            if opcode in (TEXT, BINARY):
+            if opcode in _DATA:
                 self._hand(payload)
             elif opcode == CLOSE:
                 self._close_received(payload)
                 return
             elif opcode == PING:
                 self._answer(payload)
+        if wrong is not None:
+            self._deaf = True
+            self._say_goodbye(Closing(wrong.close_code, str(wrong)))
 
     def _hand(self, payload: bytes) -> None:
         take = self._take

@@ -38,10 +38,12 @@ class Reply:
     def audio(self, data: bytes, rate: int, now: float) -> ReplyAudio | None:
         """Some more speech, s16le at `rate` (Hz); any number of bytes, halves of samples are joined."""
         self.last_at = now
-        pcm = self._odd + data
-        cut = len(pcm) - len(pcm) % SAMPLE_BYTES
-        pcm, self._odd = pcm[:cut], pcm[cut:]
-        pcm = self._converted(pcm, rate)
+        pcm = self._odd + data if self._odd else data
+        if len(pcm) % SAMPLE_BYTES or self._odd:
+            cut = len(pcm) - len(pcm) % SAMPLE_BYTES
+            pcm, self._odd = pcm[:cut], pcm[cut:]
+        if rate != OUTPUT_RATE:
+            pcm = self._converted(pcm, rate)
         if not pcm:
             return None
         frame = AudioFrame(pcm, OUTPUT_RATE, self._samples)
@@ -70,7 +72,7 @@ class Reply:
         return ReplyText(self.id, text.strip()) if text.strip() else None
 
     def _converted(self, pcm: bytes, rate: int) -> bytes:
-        if rate == OUTPUT_RATE or rate not in RATES:
+        if rate not in RATES:
             return pcm
         if self._resampler is None or self._resampler.from_hz != rate:
             self._resampler = Resampler(rate, OUTPUT_RATE)

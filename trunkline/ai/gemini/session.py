@@ -147,8 +147,7 @@ class GeminiSession:
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def hear(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
-        """Send it on at once, without waiting; what cannot be sent now is kept and sent later. UsageError for another
-        rate."""
+        """Sent at once, or kept and sent later; never waits. UsageError for another rate."""
         if frame.rate != INPUT_RATE:
             raise UsageError(f"frame.rate: {frame.rate} Hz given, {INPUT_RATE} Hz wanted")
         if self._closed or self._out.over:

@@ -6,12 +6,11 @@ local ear only dates what the vendor noticed. Transcripts have no fixed order to
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from trunkline.ai.gemini import words
 from trunkline.ai.gemini.ear import Ear
+from trunkline.ai.gemini.errands import Asked, Errands
 from trunkline.ai.gemini.past import Line, Past
 from trunkline.ai.gemini.reply import Reply
 from trunkline.ai.gemini.wire import (
@@ -44,16 +43,6 @@ FINAL_S = 0.6  # fragments of the caller's words may come this long after the an
 END_S = 0.2  # fragments of the model's words may come this long after its last audio
 LATE_TURN_S = 1.0  # turnComplete may come this long after the speech should have been heard
 IGNORED_S = 3.0  # sound of the caller that the vendor said nothing about for so long was no speech to it
-MOST_TOOLS = 16  # asked for and not answered
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A tool that the model waits for. `link`: which connection it asked on."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    link: int
 
 
 class Turns:
@@ -80,7 +69,7 @@ class Turns:
         self._said_line: Line | None = None
         self._final_at: float | None = None
         self._early = ""  # the caller's words while the model speaks
-        self._tools: dict[str, Asked] = {}
+        self._tools = Errands()
         self._asked: list[str] = []  # prompts without an answer
         self._prompt = ""  # what the newest reply was asked for, if not by the caller
         self._wait_from = 0.0  # of prompts and of tool results
@@ -103,8 +92,7 @@ class Turns:
             for call in message.tool_call.function_calls or ():
                 self._tool(call, now, out)
         if message.tool_call_cancellation is not None:
-            for id_ in message.tool_call_cancellation.ids or ():
-                self.counters["tools_cancelled"] += self._tools.pop(id_, None) is not None
+            self.counters["tools_cancelled"] += self._tools.cancel(message.tool_call_cancellation.ids or ())
         if message.usage_metadata is not None and (units := usage_units(message.usage_metadata)):
             out.append(Usage("gemini", units))
         return out
@@ -267,20 +255,19 @@ class Turns:
     # ── tools and prompts ───────────────────────────────────────────────────────────────────────────────────────
 
     def _tool(self, call: FunctionCall, now: float, out: list[AiEvent]) -> None:
-        name, arguments = call.name or "", call.args or {}
-        id_ = call.id or f"unnamed-{name}-{len(self._tools)}"
-        if id_ in self._tools or len(self._tools) >= MOST_TOOLS:
+        opened = self._tools.open(call, self.link)
+        if opened is None:
             self.counters["tools_refused"] += 1
             return
         self._close_caller(now, out)
         self._asked.clear()
         self._nudged_at = None
-        self._tools[id_] = Asked(name, arguments, self.link)
-        out.append(ToolCall(id_, name, arguments, self.turn))
+        id_, asked = opened
+        out.append(ToolCall(id_, asked.name, asked.arguments, self.turn))
 
     def resolve(self, result: ToolResult, now: float) -> Asked | None:
         """Who asked for this result; None: nobody, or nobody any more."""
-        asked = self._tools.pop(result.id, None)
+        asked = self._tools.close(result.id)
         if asked is not None:
             self.past.add("model", f"[{asked.name}: {result.error or result.value}]")
             self._owes, self._wait_from = True, now

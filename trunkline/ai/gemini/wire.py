@@ -7,6 +7,7 @@ release does not know is ignored where it stands inside a known message, and cou
 import base64
 import binascii
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -187,6 +188,7 @@ def audio_message(pcm: bytes) -> bytes:
     return _AUDIO_HEAD + binascii.b2a_base64(pcm, newline=False) + _AUDIO_TAIL
 
 
+@lru_cache(maxsize=16)
 def rate_of(mime_type: str) -> int:
     """Hz that `audio/pcm;rate=24000` names; 24 kHz where it names none."""
     for parameter in mime_type.split(";")[1:]:
