@@ -31,10 +31,11 @@ async def short_call(run: Node, outcomes: Counter[str]) -> None:
 
 async def test_a_rolling_restart_refuses_nobody_and_cuts_nobody(tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
-    async with node(tmp_path) as run, run.calling(2) as callers:
+    lasting = ("--set", f"server.drain_s={10 * PATIENCE_S}")  # a slow machine's restart outlasts the usual one
+    async with node(tmp_path, *lasting) as run, run.calling(2) as callers:
         old = dict(run.pids)
         async with asyncio.TaskGroup() as group:
-            sent, until = 0, time.monotonic() + 60
+            sent, until = 0, time.monotonic() + 4 * PATIENCE_S
             while not run.lines("supervisor.rolled") or sent < 40:
                 group.create_task(short_call(run, outcomes))
                 sent += 1
