@@ -24,7 +24,7 @@ from trunkline.clock import Clock, SystemClock
 from trunkline.config import Settings
 from trunkline.door import Door
 from trunkline.errors import UsageError
-from trunkline.http_connection import connections
+from trunkline.http_connection import connections, retire
 from trunkline.listeners import listen, listen_at, url_of
 from trunkline.service_parts import Crew, Given, OnEvent, open_desk
 from trunkline.tls import Certificate, kept_fresh
@@ -168,7 +168,7 @@ class Service:
             door.shut()
         await asyncio.sleep(SETTLE_S)
         if self._runner is not None and self._runner.server is not None:
-            self._runner.server.pre_shutdown()
+            retire(self._runner.server)
 
     async def _parts(self, app: web.Application) -> AsyncIterator[None]:
         """The application's resources, whoever runs it: a mounted one brings its minds up by itself."""
