@@ -53,6 +53,7 @@ class Caller:
         facts = (
             call_facts("15005550006", "918069000000") if framing == "twilio" else CallFacts(from_=f"9198{number:08}")
         )
+        self.framing = framing
         self._speaker = TwilioSpeaker(facts) if framing == "twilio" else Speaker(facts)
         self._step_ms = MESSAGE_MS[framing]
         self._path = PATHS[framing]
@@ -61,7 +62,7 @@ class Caller:
         self._counting = False
         self._ear_until = 0.0
         self._heard = Heard()
-        self._log: SessionLog
+        self.log: SessionLog
         self._ws: aiohttp.ClientWebSocketResponse
         self._listening: asyncio.Task[None]
 
@@ -72,7 +73,7 @@ class Caller:
         await self._ws.send_str(self._speaker.connected())
         await self._ws.send_str(self._speaker.start())
         await gemini.until(lambda: len(gemini.sessions) > known and gemini.sessions[known].setup, UP_S)
-        self._log = gemini.sessions[known]
+        self.log = gemini.sessions[known]
         self._listening = asyncio.create_task(self._listen())
 
     async def talk(self, seconds: float, zero: float, heard: Heard) -> None:
@@ -108,7 +109,7 @@ class Caller:
 
     def _close_books(self, heard: Heard) -> None:
         heard.tones_lost += self._tone_at is not None
-        reached = iter(self._log.marks)
+        reached = iter(self.log.marks)
         mark = next(reached, None)
         for sent, back in self._tones:
             while mark is not None and mark < sent:
@@ -120,6 +121,7 @@ class Caller:
     async def _listen(self) -> None:
         async for message in self._ws:
             text, now = message.data, time.monotonic()
+            self.heard_text(text, now)
             at = text.find(_PAYLOAD)
             if at < 0:
                 await self._mark(text)
@@ -132,6 +134,14 @@ class Caller:
             if self._tone_at is not None and 1 in payload.translate(_LOUD):
                 self._tones.append((self._tone_at, now))
                 self._tone_at = None
+
+    def heard_text(self, text: str, now: float) -> None:
+        """Every message, as it comes, for whoever is interested."""
+
+    async def say(self, payload: bytes, at_ms: int) -> None:
+        """One message of the caller's voice: mu-law that ends `at_ms` into the call."""
+        if not self._ws.closed:
+            await self._ws.send_str(self._speaker.media(payload, at_ms))
 
     async def _mark(self, text: str) -> None:
         """Given back when what was sent before it has been played."""
