@@ -60,6 +60,7 @@ class Lived:
     caller: str
     way: str  # "hung up", "cut off" by the service, "not set up"
     greeting: str  # "heard", "part", "none"
+    spoke: bool  # began a sentence, which the service may take for a turn
 
     def may_be(self) -> set[str]:
         """cause/fault that its record may have; empty: none at all."""
@@ -68,7 +69,9 @@ class Lived:
         if self.way == "cut off":  # counted by itself; its record must tell whose fault it was
             return {"provider_failed/provider", "internal/us", "media_lost/carrier"}
         done, left = {"completed/caller"}, {"abandoned/caller", "abandoned/provider"}
-        return {"heard": done, "part": done | left, "none": left}[self.greeting]
+        if self.greeting == "heard":
+            return done
+        return left if self.greeting == "none" and not self.spoke else done | left
 
 
 def wrong_records(lived: Sequence[Lived], records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -127,7 +130,8 @@ class Churn:
             account.unreached += way == "not set up"
             self._course.write("fault", error=f"{way}: {wrong!r}"[:300])
             left_at = time.monotonic()
-        self.lived.append(Lived(caller.facts.call_sid, caller.facts.from_, way, _greeting(caller, left_at)))
+        facts, spoke = caller.facts, bool(caller.spoken)
+        self.lived.append(Lived(facts.call_sid, facts.from_, way, _greeting(caller, left_at), spoke))
 
 
 def _greeting(caller: LongCaller, left_at: float) -> str:

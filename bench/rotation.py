@@ -19,7 +19,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ import trunkline
 from bench.long_callers import Account, LongCaller, Sentence
 from bench.long_ear import QuickEar
 from bench.long_model import ModelWatch, differences
-from bench.rig import ROOT, Rig, complaints_in, serving
+from bench.rig import ROOT, Footprint, Rig, complaints_in, serving
 from trunkline_sim.gemini import GeminiSim
 from trunkline_sim.gemini_scenario import Scenario
 from trunkline_sim.voices import Voices
@@ -52,6 +52,8 @@ ANSWER_S = 2.1  # of that, in whole tenths, as the simulator speaks it
 COLLECT_S = 1.0
 RING_S = 10.0  # a call must be set up within this
 REDIAL_S = 1.0
+WARM_UP, WARM_S = 20, 2.0  # calls, and how long they are
+WARM_NUMBER = 900_000  # of the first of them
 MOST_SPREAD = 0.25  # of the run, until the last call is set up
 MOST_ODD = 100  # calls told one by one at the end
 PATIENT = (
@@ -240,15 +242,15 @@ async def run(plan: Plan, folder: Path, out: TextIO) -> None:
     scenario = Scenario(reply=ANSWER, char_s=CHAR_S, goaway_at_s=plan.goaway, goaway_left_s=plan.left)
     said, account = sentences(), Account()
     async with gemini_service(folder, scenario, {**CALM, **patient(plan.patience)}) as (rig, gemini):
+        before, warm = await _warmed(rig, gemini, said)
         course = Course(rig, ModelWatch(gemini), account, out)
         course.write("plan", **asdict(plan), trunkline=trunkline.__file__, pid=os.getpid(), service=rig.process.pid,
                      log=str(rig.log), unix_s=time.time())  # fmt: skip
         lines = [Line(number, plan, course, said) for number in range(plan.calls)]
-        before = await rig.footprint()
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             await _calls(plan, course, lines, session, stop)
         after = await rig.settled(before)
-        await _close_books(course, [call for line in lines for call in line.calls])
+        await _close_books(course, [call for line in lines for call in line.calls], warm)
         course.write("end", before=asdict(before), after=asdict(after), left_behind=after.beyond(before))
 
 
@@ -269,6 +271,24 @@ async def beside(course: Course, every_s: float) -> AsyncIterator[None]:
                 raise done
 
 
+async def _warmed(rig: Rig, gemini: GeminiSim, said: Sequence[Sentence]) -> tuple[Footprint, Set[str]]:
+    """What is made at first use (threads above all) is no leak: what is held after a few calls, and their records."""
+    idle = await rig.footprint()
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        for number in range(WARM_UP):
+            caller = LongCaller(WARM_NUMBER + number, said, Account(), ANSWER_S)
+            group.create_task(_short_call(caller, rig, session))
+    before = await rig.settled(idle)
+    gemini.sessions.clear()
+    return before, {record["id"] for record in await rig.records()}
+
+
+async def _short_call(caller: LongCaller, rig: Rig, session: aiohttp.ClientSession) -> None:
+    await caller.ring(session, rig.socket_url)
+    await caller.say_once(WARM_S, WARM_S)
+    await caller.hang_up()
+
+
 async def _calls(
     plan: Plan, course: Course, lines: Sequence[Line], session: aiohttp.ClientSession, stop: asyncio.Event
 ) -> None:
@@ -282,12 +302,12 @@ async def _calls(
     await course.sample("last")
 
 
-async def _close_books(course: Course, calls: Sequence[LongCaller]) -> None:
+async def _close_books(course: Course, calls: Sequence[LongCaller], warm: Set[str]) -> None:
     """Each call's sentences as spoken and as understood, and its record."""
     with contextlib.suppress(TimeoutError):
         await course.watch.sim.until(lambda: not any(log.open for log in course.watch.sim.sessions))
     course.watch.collect()
-    records = {record["carrier_ref"]: record for record in await course.rig.records()}
+    records = {one["carrier_ref"]: one for one in await course.rig.records() if one["id"] not in warm}
     recorded, usage = Counter[str](), Counter[str]()
     lost, extra, odd = 0, 0, list[dict[str, Any]]()
     for caller in calls:
