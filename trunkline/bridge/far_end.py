@@ -31,28 +31,25 @@ class FarEnd:
         self.generation = 1  # grows with every flush
         self.early_marks = 0
         self.late_marks = 0  # of a flushed generation, or already settled by the clock
-        self._queued_s = 0.0
+        self.queued_s = 0.0  # audio still in front of the wire
         self._until = 0.0  # when everything sent will have been played
         self._marks: deque[_Mark] = deque()
         self._number = 0
 
     def queued(self, seconds: float) -> None:
         """Audio waits in front of the wire."""
-        self._queued_s += seconds
+        self.queued_s += seconds
 
     def sent(self, seconds: float, now: float) -> None:
         """Queued audio went on the wire."""
-        self._queued_s = max(0.0, self._queued_s - seconds)
-        self._until = max(self._until, now) + seconds
-
-    @property
-    def queued_s(self) -> float:
-        """Seconds of audio still in front of the wire."""
-        return self._queued_s
+        if self.queued_s:
+            self.queued_s = max(0.0, self.queued_s - seconds)
+        self._until = (self._until if self._until > now else now) + seconds
 
     def unplayed(self, now: float) -> float:
         """Seconds queued or sent that nobody has heard."""
-        return self._queued_s + max(0.0, self._until - now)
+        ahead = self._until - now
+        return self.queued_s + ahead if ahead > 0 else self.queued_s
 
     def mark(self, label: str, *, echoes: bool) -> str:
         """Note a mark; the name it bears on the wire. echoes: the carrier will be asked for it."""
@@ -100,7 +97,7 @@ class FarEnd:
         lost = self.unplayed(now)
         marks = [(m.label, m.due is None or m.due > now) for m in self._marks]
         self._marks.clear()
-        self._queued_s = 0.0
+        self.queued_s = 0.0
         self._until = now
         self.generation += 1
         return lost, marks

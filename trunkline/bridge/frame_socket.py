@@ -104,10 +104,10 @@ class FrameSocket:
         """Text as text, bytes as binary. OSError when closed, by either side."""
         if self._said_goodbye or self.close_code is not None:
             raise ConnectionResetError("the socket is closed")
-        if type(message) is str:
+        if isinstance(message, str):
             self._write(TEXT, message.encode())
         else:
-            self._write(BINARY, message)  # type: ignore[arg-type]
+            self._write(BINARY, message)
 
     async def drained(self) -> None:
         """Wait for the transport's low-water mark."""

@@ -122,7 +122,8 @@ class MediaSocketLeg:
         self._most = max_message_bytes
         self._rate = rate
         self._info = facts(profile, early)
-        self._frame_bytes = max(1, self._info.codec.bytes_per_second * profile.frame_ms // 1000)
+        self._bytes_per_s = self._info.codec.bytes_per_second
+        self._frame_bytes = max(1, self._bytes_per_s * profile.frame_ms // 1000)
         self._room_s = max(profile.lead_s - profile.frame_ms / 1000, 0.0)
         self._queue_s = profile.lead_s + QUEUE_S
         self._telling = Telling()
@@ -192,7 +193,7 @@ class MediaSocketLeg:
             return
         if len(payload) % self._frame_bytes:
             payload = self._padded(payload)
-        seconds = self._info.codec.seconds(payload)
+        seconds = len(payload) / self._bytes_per_s
         if self._far.queued_s > self._queue_s:
             self._count("outgoing_dropped_ms", round(seconds * 1000))
             return
