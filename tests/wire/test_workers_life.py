@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.wire.service import Caller
+from tests.wire.service import PATIENCE_S, Caller
 from tests.wire.workers import Node, lives, node, until_dead
 
 pytestmark = pytest.mark.wire
@@ -52,7 +52,7 @@ async def keep_talking(callers: list[Caller]) -> None:
 async def heard_again(caller: Caller) -> None:
     """What the caller says now comes back."""
     await caller.speak(0.5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in caller.socket:
             told = json.loads(message.data)
             if told["event"] == "media" and set(base64.b64decode(told["media"]["payload"])) - QUIET:
@@ -66,7 +66,7 @@ async def test_a_rolling_restart_refuses_nobody_and_cuts_nobody(tmp_path: Path) 
         old = dict(run.pids)
         async with asyncio.TaskGroup() as group:
             talking = group.create_task(keep_talking(callers))
-            sent, until = 0, time.monotonic() + 60
+            sent, until = 0, time.monotonic() + 4 * PATIENCE_S
             while not run.lines("supervisor.rolled") or sent < 40:
                 group.create_task(short_call(run, outcomes))
                 sent += 1
@@ -107,12 +107,14 @@ async def test_sigterm_lets_the_calls_of_all_workers_finish(tmp_path: Path) -> N
     async with node(tmp_path) as run, run.calling(4) as callers:
         run.process.send_signal(signal.SIGTERM)
         await asyncio.gather(*(caller.speak(0.5) for caller in callers))
-        assert (await run.ask("GET", "/ready"))[0] == 503
+        async with asyncio.timeout(PATIENCE_S):
+            while (await run.ask("GET", "/ready"))[0] != 503:
+                await asyncio.gather(*(caller.speak(0.1) for caller in callers))
         assert run.process.returncode is None
         for caller in callers:
             await caller.stop()
             assert await caller.until_closed() == 1000
-        assert await asyncio.wait_for(run.process.wait(), 10) == 0
+        assert await asyncio.wait_for(run.process.wait(), PATIENCE_S) == 0
         assert not any(map(lives, run.pids.values()))
         assert list((tmp_path / "data" / "workers").iterdir()) == []
 
