@@ -37,7 +37,7 @@ def outlook(settings: Settings) -> list[str]:
     """What `prepare` would complain about, without making or keeping anything. Raises ConfigError as that does."""
     recordings = settings.failure.sentences_dir
     voice = offline_voice(settings)
-    anything = Synthesiser(voice.voice, voice.rate, lambda text: bytes(2)) if voice else None
+    anything = Synthesiser(voice.voice, voice.rate, lambda text: b"\x7f\x7f") if voice else None
     cabinet = Cabinet(None, Path(recordings) if recordings else None, anything)
     return complaints(settings, {name: cabinet.phrases(agent) for name, agent in settings.agents.items()})
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.wire.service import Caller, Running, calling, running
 from trunkline.ai.gemini.provider import GeminiProvider
+from trunkline.calls.own_words import PAUSE_S
 from trunkline.calls.sentences import Kind
 from trunkline.clock import SystemClock
 from trunkline.codecs.g711 import PCMU
@@ -75,7 +76,7 @@ async def test_what_is_refused_is_said_at_once(tmp_path: Path, scenario: Scenari
         assert (last_words, one_moment) == (0, -1)
         assert end > last_words
         phrases = sentences(run.service.settings)["receptionist"]
-        spoken_s = phrases["last_words"].seconds + phrases["end"].seconds
+        spoken_s = phrases["last_words"].seconds + PAUSE_S + phrases["end"].seconds
         assert PCMU.seconds(audio) == pytest.approx(spoken_s, abs=0.1), "no tone behind the words"
     assert (record["cause"], record["fault"]) == ("provider_failed", "provider")
     assert ("quota" in record["code"]) == (scenario is REFUSED[0])

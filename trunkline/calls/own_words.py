@@ -12,6 +12,7 @@ from trunkline.codecs.tones import dtmf
 from trunkline.outcome import Outcome
 
 LONGEST_LAST_WORDS_S = 20.0  # behind what was being said already
+PAUSE_S = 0.3  # between two sentences
 AFTER_S = 0.3  # between the last word heard and the hang-up
 
 
@@ -37,6 +38,7 @@ class OwnWords:
         self._speech = speech
         self._journal = journal
         self._codec = codec
+        self._pause = codec.silence * round(PAUSE_S * codec.bytes_per_second / len(codec.silence))
         self._count = 0
 
     def say(self, *kinds: Kind, turn: int, within: str = "") -> str:
@@ -47,7 +49,9 @@ class OwnWords:
         if not clips:
             return ""
         key = within or self._begun(turn)
-        for clip in clips:
+        for number, clip in enumerate(clips):
+            if number:
+                self._speech.payload(key, self._pause)
             self._speech.text(key, clip.text)
             self._speech.payload(key, clip.payload(self._codec))
         if not within:

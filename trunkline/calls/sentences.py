@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
+import numpy as np
 import structlog
 
 from trunkline.codecs.codec import Codec
@@ -33,6 +34,8 @@ WORDING: Final[Mapping[Kind, str]] = {
 }
 LONGEST_S: Final = 20.0  # of one sentence
 _PIECE_MS: Final = 20
+_QUIET: Final = 200  # |sample| up to this is silence
+_TAIL_S: Final = 0.03  # of it stay
 
 _log = structlog.get_logger(__name__)
 
@@ -138,10 +141,18 @@ class Cabinet:
 
 def _made(synthesiser: Synthesiser, text: str) -> bytes:
     try:
-        return synthesiser.make(text)
+        return _trimmed(synthesiser.make(text), synthesiser.rate)
     except TrunklineError as wrong:
         _log.warning("sentence.not_made", text=text, error=str(wrong))
         return b""
+
+
+def _trimmed(pcm: bytes, rate: int) -> bytes:
+    """Without the silence behind the last sound: what follows, follows when we say so."""
+    samples = np.abs(np.frombuffer(pcm, "<i2").astype(np.int32))
+    loud = np.flatnonzero(samples > _QUIET)
+    end = int(loud[-1]) + 1 + int(_TAIL_S * rate) if loud.size else 0
+    return pcm[: end * SAMPLE_BYTES]
 
 
 def wording(agent: Agent, kind: Kind) -> str:

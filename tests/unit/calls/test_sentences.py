@@ -39,6 +39,13 @@ def test_what_was_made_is_kept_for_the_next_start(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == len(KINDS)
 
 
+def test_the_silence_behind_the_last_sound_is_left_out(tmp_path: Path) -> None:
+    voice = Synthesiser("v", 16_000, lambda text: b"\x10\x27" * 8000 + bytes(8000))
+    assert Cabinet(tmp_path, None, voice).phrases(Agent())["end"].seconds == pytest.approx(0.53)
+    silent = Synthesiser("w", 16_000, lambda text: bytes(8000))
+    assert Cabinet(tmp_path, None, silent).phrases(Agent()) == {}
+
+
 def test_another_voice_is_another_clip(tmp_path: Path) -> None:
     first, second = Voice(), Voice()
     Cabinet(tmp_path, None, first.at_hand()).phrases(Agent())
