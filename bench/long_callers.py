@@ -219,5 +219,8 @@ class LongCaller:
 
     def _give_back(self, name: str) -> None:
         if not self._ws.closed:
-            task = asyncio.ensure_future(self._ws.send_str(self._speaker.mark(name)))
+            task = asyncio.ensure_future(self._send_mark(name))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _send_mark(self, name: str) -> None:
+        await self._ws.send_str(self._speaker.mark(name))  # numbered only now: else a media message could overtake it
