@@ -29,6 +29,7 @@ from trunkline_sim.caller import Act, Caller, Did, Missed
 from trunkline_sim.gemini import GeminiSim
 from trunkline_sim.gemini_log import SessionLog
 from trunkline_sim.phone import some_number
+from trunkline_sim.script import Script
 from trunkline_sim.smartflo import Ending, place_call
 from trunkline_sim.stream import Stream
 from trunkline_sim.voices import Voices
@@ -114,7 +115,7 @@ async def vendor() -> AsyncIterator[GeminiSim]:
         yield sim
 
 
-async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1) -> Observed:
+async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1, script: Script = SCRIPT) -> Observed:
     """Place the row's call. `folder`: for the service's data; `attempt` keeps counts of connections apart."""
     scenario = f"{row.name}-{attempt}"
     sim.scenarios[scenario] = row.scenario
@@ -125,7 +126,7 @@ async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1) -> O
     try:
         async with _service(row, sim, scenario, folder, events) as service:
             lag.late_s.clear()
-            caller = Caller(SCRIPT, await Voices().prepare(SCRIPT), PATIENCE_S)
+            caller = Caller(script, await Voices().prepare(script), PATIENCE_S)
             party, stream = _Party(caller), Stream(CallFacts(from_=some_number()))
             url = service.url.replace("http", "ws", 1) + "/smartflo/audio"
             async with asyncio.timeout(LONGEST_S):

@@ -28,6 +28,7 @@ LEAST_S = 0.3  # a shorter pause is none
 _ENDPOINT = 8_000  # samples of silence, by which the simulated model knows that a turn is over
 _SLACK_S = 0.25  # of its first audio
 _BLOCK_MS = 20
+_WHO_S = 0.4  # of sound, by which it is told who speaks
 _THINKS = ("text", "toolResponse", "speech_ended", "clientContent")
 _SPEAKS = ("audio", "toolCall")
 
@@ -157,23 +158,19 @@ def _holes_in(span: Span, call: Observed, runs: Sequence[Run], blocks: Sequence[
     edges: list[tuple[float, Run | None]] = [(begin, None), *((run.to_s, run) for run in inside)]
     for (silent_s, _), run in zip(edges, inside, strict=False):
         if run.from_s - silent_s >= LEAST_S:
-            by = _speaker(run, blocks)
+            by = _speaker((run.from_s, run.from_s + _WHO_S), blocks)
             own_s = _own_s((silent_s, run.from_s), call) if by == "model" else 0.0
             yield Hole(silent_s, run.from_s, own_s, by)
     last_s = max(begin, edges[-1][0])
-    finished = bool(inside) and _speaker(inside[-1], blocks) == "model" and _finished(call, end)
+    finished = bool(inside) and _speaker((last_s - _WHO_S, last_s), blocks) == "model" and _finished(call, end)
     if end - last_s >= LEAST_S and not finished:
         yield Hole(last_s, end)
 
 
-def _speaker(run: Run, blocks: Sequence[Heard]) -> str:
+def _speaker(span: Span, blocks: Sequence[Heard]) -> str:
     """The model speaks in tones that name themselves; what else is heard are words of ours."""
-    told = sum(min(run.to_s, b.to_s) - max(run.from_s, b.from_s) for b in blocks if _meet(b, run))
-    return "model" if told > 0.3 * (run.to_s - run.from_s) else "us"
-
-
-def _meet(block: Heard, run: Run) -> bool:
-    return block.to_s > run.from_s and block.from_s < run.to_s
+    told = sum(max(0.0, min(span[1], block.to_s) - max(span[0], block.from_s)) for block in blocks)
+    return "model" if told > 0.3 * (span[1] - span[0]) else "us"
 
 
 def _finished(call: Observed, at_s: float) -> bool:

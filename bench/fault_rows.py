@@ -36,6 +36,8 @@ SCRIPT: Script = parse(
     "faults",
 )
 
+WARM_UP = parse("wait for agent up to 12 s", "warm-up")
+
 RULES = (
     Rule(match="The line was interrupted", say="As I was saying, everything is as you wish."),
     Rule(match="The caller is waiting for your answer"),

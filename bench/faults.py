@@ -9,9 +9,12 @@ A row whose loop was late is done once more, and both its figures of lateness ar
 import asyncio
 import gc
 import logging
+import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +24,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.fault_call import Lag, observe, vendor
+from bench.fault_call import Lag, Observed, observe, vendor
 from bench.fault_judge import HONEST_S, LEAST_S, SILENCE_S, Verdict, judge
-from bench.fault_rows import ROWS, Row, named
-from trunkline_sim.gemini import GeminiSim
+from bench.fault_rows import ROWS, SCRIPT, WARM_UP, Row, named
+from trunkline_sim.script import Script
 
 _HEAD = (
     "fault", "what happens", "longest silence, s", "beyond the model, s", "own word after, s", "words lost / again, ms",
@@ -60,39 +63,46 @@ def cells(told: Verdict) -> list[str]:
 
 
 async def run(rows: Sequence[Row], at_once: int, say: Console) -> list[Verdict]:
-    """All rows, `at_once` side by side."""
-    room, done = asyncio.Semaphore(at_once), 0
-    with tempfile.TemporaryDirectory(prefix="trunkline-faults-") as folder:
-        async with vendor() as sim:
-            await _one(named("none"), sim, Path(folder), 0)  # the first call of all pays for what is loaded then
-            _calm()
+    """All rows, `at_once` side by side, each in a process of its own: a neighbour's work is nobody's delay."""
+    done, loop = 0, asyncio.get_running_loop()
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=_warm) as pool:
 
-            async def one(row: Row) -> Verdict:
-                nonlocal done
-                async with room:
-                    told = await _twice_if_late(row, sim, Path(folder))
-                done += 1
-                verdict = "; ".join(told.wrong) or "good"
-                say.print(f"[{done}/{len(rows)}] {row.name}: {verdict} ({_lateness(told.call.lag)})", highlight=False)
-                return told
+        async def one(row: Row) -> Verdict:
+            nonlocal done
+            told = await loop.run_in_executor(pool, _twice_if_late, row)
+            done += 1
+            verdict = "; ".join(told.wrong) or "good"
+            say.print(f"[{done}/{len(rows)}] {row.name}: {verdict} ({_lateness(told.call.lag)})", highlight=False)
+            return told
 
-            return list(await asyncio.gather(*map(one, rows)))
+        return list(await asyncio.gather(*map(one, rows)))
 
 
-def _calm() -> None:
-    """As a worker does: what is there stays out of the garbage collector's sight."""
+def _warm() -> None:
+    """The first call of a process pays for what is loaded then; and, as in a worker, what is there by then stays out of
+    the garbage collector's sight."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    _play(named("none"), 0, WARM_UP)
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, 3)
 
 
-async def _twice_if_late(row: Row, sim: GeminiSim, folder: Path) -> Verdict:
-    told = await _one(row, sim, folder, 1)
-    return await _one(row, sim, folder, 2) if told.call.lag.late else told
+def _twice_if_late(row: Row) -> Verdict:
+    told = judge(_play(row, 1))
+    return judge(_play(row, 2)) if told.call.lag.late else told
 
 
-async def _one(row: Row, sim: GeminiSim, folder: Path, attempt: int) -> Verdict:
-    return await asyncio.to_thread(judge, await observe(row, sim, folder, attempt))
+def _play(row: Row, attempt: int, script: Script = SCRIPT) -> Observed:
+    async def call() -> Observed:
+        async with vendor() as sim:
+            return await observe(row, sim, Path(folder), attempt, script)
+
+    with (
+        tempfile.TemporaryDirectory(prefix="trunkline-faults-") as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(call())
 
 
 def _lateness(lag: Lag) -> str:
@@ -120,14 +130,13 @@ def main(
     out: Annotated[Path | None, typer.Option("--markdown", help="write the table here too")] = None,
 ) -> None:
     """Play every fault and tell what its caller lived."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     unknown = set(only or ()) - {row.name for row in ROWS}
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; there are {', '.join(r.name for r in ROWS)}")
-    console, began, cpu = Console(width=250), time.monotonic(), time.process_time()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        verdicts = runner.run(run([named(name) for name in only] if only else ROWS, at_once, console))
-    took = f"{time.monotonic() - began:.0f} s, {time.process_time() - cpu:.0f} s of processor"
+    console, began = Console(width=250), time.monotonic()
+    verdicts = asyncio.run(run([named(name) for name in only] if only else ROWS, at_once, console))
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = f"{time.monotonic() - began:.0f} s, {spent.ru_utime + spent.ru_stime:.0f} s of processor"
     late = sum(told.call.lag.late for told in verdicts)
     bad = [told.call.row.name for told in verdicts if told.wrong]
     console.print(_DEFINITION, table(verdicts), sep="\n", highlight=False)
