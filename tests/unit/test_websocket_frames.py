@@ -123,6 +123,18 @@ def test_broken_framing_is_1002(frame: bytes) -> None:
     assert refused(frame, most=1 << 20) == 1002
 
 
+@pytest.mark.parametrize("size", [1, 200])
+def test_the_usual_frame_is_judged_like_any_other(size: int) -> None:
+    """A text in one packet takes a short cut."""
+    usual = raw(0x81, bytes(size))
+    assert read([usual, usual]) == ([(TEXT, bytes(size))] * 2, 0)
+    assert read([raw(0x01, b"x"), usual]) == ([], 1002), "within another one's fragments"
+    assert read([usual[:3], usual[3:]]) == ([(TEXT, bytes(size))], 0)
+    assert read([raw(0x02, b"x")[:3], usual])[0] != [(TEXT, bytes(size))], "within a frame: it is payload"
+    assert read([usual], most=size - 1) == ([], 1009)
+    assert read([raw(0x81, bytes(size), masked=False)]) == ([], 1002)
+
+
 def test_a_server_must_not_mask() -> None:
     assert refused(raw(0x81, b"x"), masked=False) == 1002
 

@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from trunkline.bridge.channel import Channel
 from trunkline.bridge.dialect import (
     MediaDialect,
     MediaProfile,
@@ -29,8 +28,8 @@ from trunkline.bridge.dialect import (
     WireEvent,
     WireMark,
 )
+from trunkline.bridge.ear import Ear
 from trunkline.bridge.far_end import FarEnd
-from trunkline.bridge.inbound import Inbound
 from trunkline.bridge.leg import Answered, Digit, Ended, LegEvent, LegInfo, Oddity, Played
 from trunkline.bridge.opening import close, described, facts, understood
 from trunkline.bridge.outgoing import Outgoing
@@ -45,9 +44,6 @@ from trunkline.outcome import EndCause, Outcome
 
 __all__ = ["MediaSocketLeg", "open_media_leg"]
 
-EAR_S = 1.0  # audio held for a consumer that is late
-SILENT_S = 0.3  # a wire silent for longer is filled up
-FILL_S = 0.1  # silence given at a time
 QUEUE_S = 1.0  # audio beyond the lead that may wait in front of a slow socket
 MARKS = 256  # outstanding; later ones are timed by our clock alone
 STALL_S = 5.0  # a message not taken for so long: the far end is gone
@@ -128,7 +124,6 @@ class MediaSocketLeg:
         self._queue_s = profile.lead_s + QUEUE_S
         self._telling = Telling()
         self._tell, self._odd, self._count = self._telling.tell, self._telling.odd, self._telling.count
-        self._audio: Channel[AudioFrame] = Channel(EAR_S)
         self._far = FarEnd()
         self._has_marks = dialect.mark("") is not None
         self._out = Outgoing(socket, dialect, self._far, clock, self._mark_left, self._not_sent)
@@ -139,10 +134,9 @@ class MediaSocketLeg:
         self._closed = asyncio.Event()
         self._alarm = Alarm(self._ring)
         now = clock.monotonic()
-        self._silence_at = now + SILENT_S
-        self._inbound = Inbound(self._info.codec, self._telling.counters)
+        self._ear = Ear(self._info.codec, self._telling, now)
         self._tell(Answered())
-        self._alarm.by(self._silence_at, now)
+        self._alarm.by(self._ear.silence_at, now)
         started = False
         for event in early:
             if started or not isinstance(event, StreamStarted):
@@ -168,7 +162,7 @@ class MediaSocketLeg:
 
     def audio(self) -> AsyncIterator[AudioFrame]:
         """The caller's voice in pieces of 10 to 200 ms; one consumer; at most 1 s is held."""
-        return self._audio
+        return self._ear.audio
 
     async def room(self) -> None:
         """Return once a frame may be sent and the far end still holds no more than the lead; or at the end."""
@@ -247,7 +241,7 @@ class MediaSocketLeg:
             self._take(message, self._clock.monotonic())
         except Exception:
             self._broken("reader")
-        return self._audio.held > EAR_S / 2
+        return self._ear.behind
 
     def odd(self, oddity: Oddity) -> None:
         """Survived, or about to end the socket."""
@@ -276,9 +270,7 @@ class MediaSocketLeg:
             return
         match event:
             case WireAudio():
-                self._silence_at = now + SILENT_S
-                for frame in self._inbound.receive(event):
-                    self._hear(frame)
+                self._ear.heard(event, now)
             case WireMark(label):
                 self._echoed(label, now)
             case WireDigits(keys):
@@ -289,11 +281,6 @@ class MediaSocketLeg:
                 self._described_again(event)
             case StreamStopped(reason):
                 self._finish(Outcome(EndCause.COMPLETED, "caller", reason))
-
-    def _hear(self, frame: AudioFrame) -> None:
-        dropped = self._audio.put(frame, frame.seconds)
-        if dropped:
-            self._count("audio_dropped_ms", round(dropped * 1000))
 
     def _pressed(self, keys: str, now: float) -> None:
         last, at = self._last_keys
@@ -311,10 +298,10 @@ class MediaSocketLeg:
 
     def _described_again(self, started: StreamStarted) -> None:
         """Same call, new ids (the dialect has them). A codec that changed is heard rightly from here on."""
-        was, is_now = self._inbound.codec, started.codec
+        was, is_now = self._ear.codec, started.codec
         if (was.name, was.rate) != (is_now.name, is_now.rate):
             self._odd(Oddity("codec_changed", f"{was.name}/{was.rate} to {is_now.name}/{is_now.rate}"))
-            self._inbound.use(started.codec)
+            self._ear.use(started.codec)
 
     # -- out
 
@@ -355,15 +342,13 @@ class MediaSocketLeg:
         """The one way out: outstanding marks, `Ended`, and everyone who waits is told. Our own hang-up wins."""
         if self._over:
             return
-        for frame in self._inbound.rest():
-            self._hear(frame)
         self._over = True
         _, marks = self._far.flush(self._clock.monotonic())
         for label, dropped in marks:
             self._tell(Played(label, dropped))
         self._tell(Ended(self._ending or outcome))
         self._telling.events.close()
-        self._audio.close()
+        self._ear.close()
         self._alarm.off()
         self._rooms.wake()
         self._out.over()
@@ -388,11 +373,9 @@ class MediaSocketLeg:
         if since is not None and now - since > STALL_S:
             self._finish(Outcome(EndCause.MEDIA_LOST, "carrier", "stalled"))
             return
-        if now >= self._silence_at:
-            self._silence_at = max(self._silence_at + FILL_S, now - EAR_S)  # a process that slept owes no hours of it
-            self._hear(self._inbound.silence(FILL_S))
+        self._ear.fill(now)
         self._settle(now)
-        self._alarm.by(self._silence_at, now)
+        self._alarm.by(self._ear.silence_at, now)
 
     def _settle(self, now: float) -> None:
         for label in self._far.settled(now):
