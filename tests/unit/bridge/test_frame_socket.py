@@ -1,17 +1,22 @@
 """A carrier's websocket on its transport: what is told, what is answered, who has his turn, and what is held back."""
 
 import asyncio
+import base64
 import itertools
+import json
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.virtual_time import run, virtual
+from tests.virtual_time import clock, run, virtual
+from trunkline.bridge.carriers import CARRIERS
 from trunkline.bridge.dialect import Message
 from trunkline.bridge.frame_socket import SLICE, TURN, FrameSocket
-from trunkline.bridge.leg import Oddity
+from trunkline.bridge.leg import Ended, Oddity
+from trunkline.bridge.media_socket import open_media_leg
+from trunkline.outcome import EndCause, Outcome
 from trunkline.websocket_frames import (
     BINARY,
     CLOSE,
@@ -366,3 +371,58 @@ def test_any_frames_cut_anywhere_end_in_order(frames: list[tuple[int, bytes]], c
         assert len(ear.oddities) <= 1
 
     run(test())
+
+
+# -- a leg on it
+
+
+START = (
+    '{"event":"start","streamSid":"S1","start":{"callSid":"c","mediaFormat":{"encoding":"audio/x-mulaw",'
+    '"sampleRate":8000}}}'
+)
+
+
+def events(wire: Wire) -> list[str]:
+    return [json.loads(payload)["event"] for opcode, payload in wire.sent() if opcode == TEXT]
+
+
+@virtual
+async def test_a_flush_calls_back_what_the_transport_did_not_take() -> None:
+    socket, wire = open_socket(None, early=said(START))
+    async with open_media_leg(socket, CARRIERS["smartflo"], {}, clock=clock()) as leg:
+        leg.send(b"\x01" * 160)
+        wire.stuck(True)
+        for _ in range(5):
+            leg.send(b"\x02" * 160)
+            leg.mark("dead")
+        assert events(wire) == ["media"], "in the same breath, and no more while the far end does not read"
+        assert leg.flush() == pytest.approx(0.12)
+        wire.stuck(False)
+        await asyncio.sleep(1)
+        assert events(wire) == ["media", "clear"]
+        leg.send(b"\x03" * 160)
+        assert events(wire) == ["media", "clear", "media"]
+        socket.feed_data(client_frame(CLOSE, close_payload(1000)))
+
+
+@virtual
+async def test_a_carrier_that_vanishes_in_a_burst_is_heard_to_its_last_word() -> None:
+    socket, _ = open_socket(None, early=said(START))
+    media = [json.dumps({"event": "media", "media": {"payload": base64.b64encode(bytes([n] * 160)).decode()}})
+             for n in range(90)]  # fmt: skip
+    stop = '{"event":"stop","stop":{"reason":"Call ended"}}'
+    async with open_media_leg(socket, CARRIERS["smartflo"], {}, clock=clock()) as leg:
+        heard: list[bytes] = []
+
+        async def listen() -> None:
+            heard.extend([frame.pcm async for frame in leg.audio()])
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(listen())
+            await asyncio.sleep(0)
+            socket.feed_data(said(*media, stop))
+            socket.feed_eof()
+        assert len(b"".join(heard)) == 90 * 320
+        *_, last = [event async for event in leg.events()]
+        assert last == Ended(Outcome(EndCause.COMPLETED, "caller", "Call ended"))
+        assert "audio_dropped_ms" not in leg.counters
