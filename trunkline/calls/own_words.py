@@ -62,7 +62,6 @@ class OwnWords:
 
     def last(self, outcome: Outcome, after: After, turn: int, now: float, caller: str) -> LastWords:
         """Say the last ones. A call back is owed from here on, whether or not the promise is heard to its end."""
-        self._speech.end_all()
         waiting_s = self._speech.waiting_s(now)
         key = self.say("last_words", after, turn=turn)
         if after == "callback":
