@@ -109,6 +109,21 @@ async def test_what_came_before_start_is_told_after_answered() -> None:
         assert sum(f.samples for f in frames) == 4
 
 
+@virtual
+async def test_a_whole_call_that_comes_at_once_is_heard_whole() -> None:
+    far = FakeSmartflo()
+    far.connect()
+    far.press("1")
+    far.say(b"\x01" * 160)
+    far.hang_up()
+    far.vanish()
+    async with open_media_leg(far.socket, SMARTFLO, {}, clock=clock()) as leg:
+        events = await until_ended(leg)
+        assert [type(e) for e in events] == [Answered, Digit, Ended]
+        assert outcome(events).cause is EndCause.COMPLETED
+        assert [f.samples async for f in leg.audio()] == [160]
+
+
 # -- leaving
 
 
@@ -334,6 +349,40 @@ async def test_a_far_end_that_does_not_read_is_lost_after_a_while() -> None:
         assert outcome(events) == Outcome(EndCause.MEDIA_LOST, "carrier", "stalled")
         assert 5.0 <= now() <= 5.5
         far.socket.resume()
+
+
+@virtual
+async def test_what_waits_for_a_slow_far_end_keeps_its_order() -> None:
+    async with smartflo_leg() as (leg, far):
+        far.socket.hold()
+        leg.send(frame(leg, 1))
+        leg.mark("between")
+        leg.send(frame(leg, 2))
+        await asyncio.sleep(0.01)
+        assert said(far) == []
+        far.socket.resume()
+        leg.send(frame(leg, 3))  # in the same breath: the writer has not had its turn
+        leg.mark("behind")
+        await asyncio.sleep(0.01)
+        assert said(far) == ["media", "mark", "media", "media", "mark"]
+        assert [a.payload for a in far.arrivals] == [frame(leg, n) for n in (1, 2, 3)]
+
+
+@virtual
+async def test_a_far_end_that_owes_us_nothing_any_more_is_not_lost() -> None:
+    async with smartflo_leg() as (leg, far):
+        far.socket.hold()
+        leg.send(frame(leg, 1))
+        await asyncio.sleep(4)
+        leg.flush()  # called back: there is nothing it has not taken
+        await asyncio.sleep(4)
+        leg.send(frame(leg, 2))
+        await asyncio.sleep(4)
+        far.socket.resume()
+        await asyncio.sleep(0.1)
+        assert [a.payload for a in far.arrivals] == [frame(leg, 2)]
+        far.hang_up()
+        assert outcome(await until_ended(leg)).cause is EndCause.COMPLETED
 
 
 @virtual
