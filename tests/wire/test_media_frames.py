@@ -97,6 +97,7 @@ async def test_their_goodbye_is_answered_and_judged(tmp_path: Path, code: int, c
         (client_frame(TEXT, b"\xff\xfe"), 1007, "bad_text"),
         (client_frame(TEXT, b" " * ((1 << 20) + 1)), 1009, "too_large"),
     ],
+    ids=["bad_frame", "bad_text", "too_large"],  # frames are masked at random: no name to find a test by
 )
 async def test_broken_framing_is_told_counted_and_recorded(tmp_path: Path, wire: bytes, code: int, kind: str) -> None:
     async with running(tmp_path) as run, talking(run) as socket:
