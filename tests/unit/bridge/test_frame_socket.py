@@ -290,6 +290,7 @@ async def test_closing_reads_on_where_messages_were_held() -> None:
         (client_frame(TEXT, bytes(1001)), 1009, "too_large"),
         (b"\xc1" + client_frame(TEXT, b"compressed")[1:], 1002, "bad_frame"),
     ],
+    ids=["opcode", "unmasked", "no text", "reason no text", "half a code", "too large", "reserved bit"],
 )
 def test_broken_framing_is_answered_counted_and_the_end(wire_bytes: bytes, code: int, kind: str) -> None:
     @virtual
