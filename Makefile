@@ -24,11 +24,19 @@ fresh:  ## both commands in bare Debian chroots (12 with Python 3.11; 13 with Py
 bench: setup  ## the figures of bench/RESULTS.md, measured again
 	@scripts/bench.sh
 
-soak: setup  ## ten minutes of load: many at once, churn, abandonment, and what is left behind
+soak: setup  ## a quarter of an hour of load: many at once, churn, abandonment, rotation, and what is left behind
 	@$(PY) -m pytest -m soak tests/soak -s -q -p no:cacheprovider
 
-soak-small: setup  ## the same in two minutes
+soak-small: setup  ## the same in four minutes
 	@SOAK=small $(PY) -m pytest -m soak tests/soak -s -q -p no:cacheprovider
+
+soak-rotation: setup  ## two hours: 50 calls, each model connection sent away every minute (OUT=FILE for the samples)
+	@mkdir -p var && OPENBLAS_NUM_THREADS=1 $(PY) -m bench.rotation --out $${OUT:=var/rotation.jsonl} && \
+	$(PY) -m bench.rotation --summary "$$OUT"
+
+soak-churn: setup  ## 10,000 short calls at 10 per second against the simulated model (OUT=FILE for the samples)
+	@mkdir -p var && OPENBLAS_NUM_THREADS=1 $(PY) -m bench.churn --out $${OUT:=var/churn.jsonl} && \
+	$(PY) -m bench.churn --summary "$$OUT"
 
 fuzz: setup  ## 100,000 mutated messages per carrier; prints what they reached
 	@TRUNKLINE_FUZZ=$${TRUNKLINE_FUZZ:-100000} $(PY) -m pytest tests/unit/bridge -k fuzz -s -q -p no:cacheprovider
@@ -39,4 +47,4 @@ sim: setup  ## the simulated phone network's own help
 docs: setup  ## rewrite the generated parts of docs/
 	@scripts/docs.sh
 
-.PHONY: help run setup check test fresh bench soak soak-small fuzz sim docs
+.PHONY: help run setup check test fresh bench soak soak-small soak-rotation soak-churn fuzz sim docs

@@ -87,11 +87,12 @@ def test_what_was_said_was_heard_and_answered(rotated: Lines) -> None:
 
 def test_short_calls_are_recorded_as_they_were(churned: Lines) -> None:
     books, totals = last(churned, "books"), last(churned, "last")
+    set_up = CHURN.calls + CHURN.warm_up - totals["unreached"]
     assert books["wrong"] == []
-    assert books["unseen_by_model"] == 0
-    assert books["calls"] == books["records"] == CHURN.calls + CHURN.warm_up
-    assert totals["gone"] == totals["unreached"] == 0
+    assert set_up <= books["records"] <= books["calls"] == CHURN.calls + CHURN.warm_up
+    assert totals["gone"] == 0
     if in_time(churned):
+        assert totals["unreached"] == books["unseen_by_model"] == 0
         assert books["greetings"].get("heard", 0) > 0.9 * books["calls"]
 
 
@@ -101,5 +102,6 @@ def test_nothing_is_left_behind_and_the_log_is_clean(name: str, request: pytest.
     end = last(lines, "end")
     assert end["left_behind"] == {}
     assert last(lines, "books")["complaints"] == []
-    assert [line for line in lines if line["kind"] == "fault"] == []
+    if in_time(lines):
+        assert [line for line in lines if line["kind"] == "fault"] == []
     assert end["after"]["rss_kb"] - end["before"]["rss_kb"] < MOST_RSS_MB * 1024
