@@ -7,6 +7,7 @@ nothing to take over from anybody: what follows the acknowledgement in one segme
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from trunkline.websocket_frames import (
@@ -84,7 +85,11 @@ class Channel(asyncio.Protocol):
         """Write a message. Never waits. Raises Ended."""
         if self._closing is not None:
             raise Ended(self._closing)
-        self._transport.write(client_frame(TEXT, payload))
+        self._write(TEXT, payload)
+
+    def _write(self, opcode: int, payload: bytes) -> None:
+        with suppress(RuntimeError):  # uvloop's word for a transport that is closed: `connection_lost` comes next
+            self._transport.write(client_frame(opcode, payload))
 
     async def room(self) -> None:
         """Until the transport takes more, or the socket is gone."""
@@ -140,7 +145,7 @@ class Channel(asyncio.Protocol):
         try:
             found = self._reader.feed(data)
         except FrameError as error:
-            found, wrong = getattr(error, "before", ()), error
+            found, wrong = error.before, error
         for opcode, payload in found:
             if opcode in _DATA:
                 self._hand(payload)
@@ -194,7 +199,7 @@ class Channel(asyncio.Protocol):
         if self.blocked:
             self._unanswered = ping
         else:
-            self._transport.write(client_frame(PONG, ping))
+            self._write(PONG, ping)
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,7 +219,7 @@ class Channel(asyncio.Protocol):
         if self._closing is not None or self._lost.done():
             return
         self._closing = closing
-        self._transport.write(client_frame(CLOSE, close_payload(*closing[:2]) if payload is None else payload))
+        self._write(CLOSE, close_payload(*closing[:2]) if payload is None else payload)
         self._deadline = self._loop.call_later(CLOSE_S, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
