@@ -9,7 +9,7 @@ from typing import Protocol
 from trunkline.ai.session import AiSession
 from trunkline.bridge.leg import CallLeg
 from trunkline.clock import Clock
-from trunkline.codecs.frame import AudioFrame
+from trunkline.codecs.frame import SAMPLE_BYTES, AudioFrame
 from trunkline.codecs.resample import Resampler
 from trunkline.errors import ProviderError
 
@@ -83,7 +83,7 @@ class Ears:
 
     async def run(self) -> None:
         """Pump until the leg ends. A session that fails to hear is reported by `lost` and let go."""
-        rate, heard, session = self._leg.info.codec.rate, 0, None
+        rate, input_rate, heard, session = self._leg.info.codec.rate, 0, 0, None
         resampler: Resampler | None = None
         async for frame in self._leg.audio():
             now = self._clock.monotonic()
@@ -93,11 +93,12 @@ class Ears:
                 await self._attached.wait()
             if session is not self._session:
                 session, heard = self._session, 0
-                resampler = Resampler(rate, session.input_rate) if session.input_rate != rate else None
+                input_rate = session.input_rate
+                resampler = Resampler(rate, input_rate) if input_rate != rate else None
             pcm = frame.pcm if resampler is None else resampler.push(frame.pcm)
-            there = AudioFrame(pcm, session.input_rate, heard)
-            heard += there.samples
-            self.stream.came(heard / session.input_rate, now)
+            there = AudioFrame(pcm, input_rate, heard)
+            heard += len(pcm) // SAMPLE_BYTES
+            self.stream.came(heard / input_rate, now)
             try:
                 await session.hear(there, self._far_dbov(now))
             except ProviderError as exc:

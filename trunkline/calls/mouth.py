@@ -14,7 +14,6 @@ from trunkline.calls.playout import Piece, Playout
 from trunkline.clock import Clock
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.frame import AudioFrame
-from trunkline.codecs.level import rms_dbov
 from trunkline.codecs.resample import Resampler
 
 FAR_WINDOW_S = 0.45  # echo of what the ear was given comes back within this
@@ -57,13 +56,10 @@ class FarLevel:
         return self.plays_until
 
     def loudest(self, now: float) -> float:
-        """dBov, the maximum over the last 450 ms; -96 when nothing was heard."""
-        self._advance(now)
-        return self._played[0][1] if self._played else SILENT_DBOV
+        """dBov, the maximum over the last 450 ms; -96 when nothing was heard.
 
-    def _advance(self, now: float) -> None:
-        """What has begun by now joins what was heard. It hides what is older and no louder, so that the first of them
-        is the loudest: each frame of the caller asks for it."""
+        What has begun by now joins what was heard. It hides what is older and no louder, so that the first of them is
+        the loudest: each frame of the caller asks for it."""
         coming, played = self._coming, self._played
         while coming and coming[0][0] <= now:
             _, ends, level = coming.popleft()
@@ -72,6 +68,7 @@ class FarLevel:
             played.append((ends, level))
         while played and played[0][0] < now - FAR_WINDOW_S:
             played.popleft()
+        return played[0][1] if played else SILENT_DBOV
 
 
 class Voice:
@@ -106,7 +103,6 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     piece: Piece
     at: float
     starts: float
-    pcm: bytes  # the piece decoded again, s16le at the codec's rate
     label: str  # "": none; a first and a last piece have one
 
 
@@ -119,10 +115,9 @@ class Mouth:
         self._clock = clock
         self._gave = gave
         self._codec = leg.info.codec
-        self._decoder = leg.info.codec.decoder()
         self._frames = message_frames(leg.info.frame_ms, leg.info.lead_s)
         self._full = asyncio.Event()
-        self._idle = False  # there is room, and nothing to say: whoever brings something says it
+        self._idle = False  # nothing to say: whoever brings something says it
         self._labels = 0
         self._marked_at = 0.0
         self.far = FarLevel()
@@ -165,14 +160,16 @@ class Mouth:
                 self._idle = True
                 return
             self._say(piece)
+            if self._playout.empty:  # nearly always, where speech comes as fast as it is heard
+                self._idle = True
+                return
         self._full.set()
 
     def _say(self, piece: Piece) -> None:
         payload = piece.payload
         if payload:
             self._leg.send(payload)
-        now = self._clock.monotonic()
-        pcm = self._decoder.decode(payload)
-        starts = self.far.gave(now, self._codec.seconds(payload), rms_dbov(pcm))
+        now, codec = self._clock.monotonic(), self._codec
+        starts = self.far.gave(now, len(payload) / codec.bytes_per_second, codec.level(payload))
         marked = piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S
-        self._gave(Given(piece, now, starts, pcm, self.mark() if marked else ""))
+        self._gave(Given(piece, now, starts, self.mark() if marked else ""))

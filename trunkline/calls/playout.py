@@ -88,9 +88,10 @@ class Playout:
 
     def push(self, reply: str, payload: bytes) -> bool:
         """Speech of a reply: payload of the codec, any size. False when refused (and counted)."""
-        if not self.accepts(reply):
+        found = self._replies.get(reply)
+        if found is None or found.finished:
+            self.refused += 1
             return False
-        found = self._replies[reply]
         if self._waiting + len(payload) > self._bound:
             self.overflowed += 1
             found.finished = True
@@ -156,6 +157,11 @@ class Playout:
         """Seconds of a live reply given so far, 0.0 for a dead one."""
         found = self._replies.get(reply)
         return found.given / self._rate if found else 0.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
 
     @property
     def waiting_s(self) -> float:

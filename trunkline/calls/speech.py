@@ -62,6 +62,7 @@ class Speech:
         self._leg = leg
         self._playout = Playout(leg.info.codec, leg.info.frame_ms)
         self._voice = Voice(leg.info.codec)
+        self._again = leg.info.codec.decoder()  # what was given, for the recording
         self._voicing = ""
         self._replies: dict[str, Reply] = {}
         self._ends: dict[str, tuple[str, float]] = {}  # label → (reply, when its mark is overdue)
@@ -171,7 +172,7 @@ class Speech:
         key, now = given.piece.reply, self._journal.at(given.at)
         reply = self._replies[key]
         if self._tap is not None:
-            self._tap.agent(given.starts, given.pcm)
+            self._tap.agent(given.starts, self._again.decode(given.piece.payload))
         if given.piece.first:
             reply.began = given.at
             if reply.id is not None:

@@ -35,6 +35,7 @@ class Codec:
     payload_type: int | None  # RTP; None: dynamic
     bytes_per_second: int  # of payload
     silence: bytes  # payload of one sample of silence
+    level: Callable[[bytes], float]  # of a payload, dBov; -127 for silence
     encoder: Callable[[], Encoder]
     decoder: Callable[[], Decoder]
 

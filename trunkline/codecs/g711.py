@@ -9,6 +9,7 @@ from collections.abc import Callable
 from trunkline.codecs import fast, pcm_tables
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.conceal import Concealer
+from trunkline.codecs.level import rms_dbov
 
 RATE = 8000  # Hz
 MULAW_SILENCE = b"\xff"
@@ -46,6 +47,7 @@ def _codec(
         payload_type=payload_type,
         bytes_per_second=RATE,
         silence=silence,
+        level=lambda payload: rms_dbov(decode(payload)),
         encoder=lambda: _Encoder(encode),
         decoder=lambda: _Decoder(decode),
     )

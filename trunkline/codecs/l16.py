@@ -7,6 +7,7 @@ from trunkline.codecs import fast
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.conceal import Concealer
 from trunkline.codecs.frame import SAMPLE_BYTES
+from trunkline.codecs.level import rms_dbov
 
 RATES = (8000, 16000, 24000)  # Hz
 
@@ -57,6 +58,7 @@ def _codec(rate: int, *, swap: bool) -> Codec:
         payload_type=None,
         bytes_per_second=SAMPLE_BYTES * rate,
         silence=b"\0\0",
+        level=lambda payload: rms_dbov(fast.byteswap(payload) if swap else payload),
         encoder=lambda: _Encoder(swap),
         decoder=lambda: _Decoder(rate, swap),
     )

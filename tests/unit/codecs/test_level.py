@@ -5,6 +5,7 @@ import pytest
 
 from tests.unit.codecs.signals import sine
 from trunkline.codecs.level import SILENCE_DBOV, amplitude, peak_dbov, rms_dbov
+from trunkline.codecs.table import CODECS
 from trunkline.errors import UsageError
 
 
@@ -37,3 +38,11 @@ def test_amplitude_is_the_way_back() -> None:
 def test_half_a_sample_is_refused() -> None:
     with pytest.raises(UsageError):
         rms_dbov(bytes(3))
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_payload_is_as_loud_as_what_it_becomes(name: str) -> None:
+    codec = CODECS[name]
+    for sample in (0, 40, 9000):
+        payload = codec.encoder().encode(np.array([sample, -sample] * 80, "<i2").tobytes())
+        assert codec.level(payload) == rms_dbov(codec.decoder().decode(payload))
