@@ -69,7 +69,8 @@ class Session:
         self._onset = 0  # sample at which the utterance began
         self._not_before = 0  # sample up to which everything was answered
         self._utterances = 0
-        self._unanswered = ""  # heard, but the caller went on before the answer
+        self._unanswered = ""  # heard or told, but the caller went on before the answer
+        self._told = False  # it was told, in a text
         self._waiting: list[str] = []  # results to be told when idle
         self._stage.agenda.put(now + SETUP_S, "setup", lambda at: self._refuse(Refused(1008, "No setup in time."), at))
 
@@ -127,6 +128,7 @@ class Session:
             case Text():
                 self._stage.log.add(now, "in", "text", message.text)
                 self._turn(message.text, now)
+                self._told = True
             case Turns():
                 self._turns(message, now)
             case ToolResults():
@@ -254,7 +256,8 @@ class Session:
         self._not_before = self._heard()
         stage.log.heard.append(text)
         self._transcribe(text, now)
-        self._turn(f"{self._unanswered} {text}".strip(), now)
+        earlier = "" if self._told else self._unanswered  # whoever speaks matters more than what was asked for
+        self._turn(f"{earlier} {text}".strip(), now)
 
     def _understood(self) -> str | None:
         """What was said since the last thing understood; recordings may have pauses longer than the detector's."""
@@ -314,7 +317,7 @@ class Session:
         if stage.memory.poisoned:
             stage.log.add(now, "note", "poisoned")
             return
-        self._unanswered = text
+        self._unanswered, self._told = text, False
         rule = self._rule(text)
         if rule is None:
             self._answer_with(stage.scenario.greeting if fresh else stage.scenario.reply.replace("{text}", text), now)
