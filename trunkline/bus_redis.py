@@ -147,10 +147,10 @@ class RedisBus:
             return
         self._closed = True
         tasks = {*self._answering, *filter(None, [self._running])}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)  # the client has been seen to swallow a cancellation
         with suppress(*self._faults):
             async with asyncio.timeout(REPLY_S):
                 await self._goodbye()
