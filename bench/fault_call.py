@@ -16,11 +16,11 @@ from unittest.mock import patch
 
 import msgspec
 
-from bench.fault_rows import GREETING, PATIENCE_S, SCRIPT, SENTENCES, TOOL_S, Row
+from bench.fault_rows import GREETING, PATIENCE_S, SCRIPT, SENTENCES, TOOL_S, WAITING_S, Row
 from trunkline.ai.business import load_business
 from trunkline.ai.toolbox import toolbox
 from trunkline.ai.tools import Json, ToolRequest
-from trunkline.calls.events import CallEvent
+from trunkline.calls.events import CallEvent, Note, ReplyOnWire
 from trunkline.calls.record import CallRecord
 from trunkline.calls.store import Order
 from trunkline.config import Settings
@@ -90,10 +90,11 @@ class Observed:
 
 
 class _Party:
-    """The caller, and the moment at which their call's clock stood at 0."""
+    """The caller, who waits when asked to; and the moment at which their call's clock stood at 0."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, events: Sequence[CallEvent]) -> None:
         self._caller = caller
+        self._events = events
         self.zero = 0.0
 
     def hear(self, payload: bytes) -> None:
@@ -101,10 +102,17 @@ class _Party:
 
     def tick(self, now: float) -> Sequence[Act]:
         self.zero = self.zero or time.monotonic() - now
+        told = next((event for event in reversed(self._events) if _speaks(event)), None)
+        self._caller.reaction_s = WAITING_S if isinstance(told, Note) else PATIENCE_S
         return self._caller.tick(now)
 
     def closed(self) -> None:
         self._caller.closed()
+
+
+def _speaks(event: CallEvent) -> bool:
+    """Words of the model, or our own."""
+    return isinstance(event, ReplyOnWire) or (isinstance(event, Note) and event.kind == "own_words")
 
 
 @asynccontextmanager
@@ -127,7 +135,7 @@ async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1, scri
         async with _service(row, sim, scenario, folder, events) as service:
             lag.late_s.clear()
             caller = Caller(script, await Voices().prepare(script), PATIENCE_S)
-            party, stream = _Party(caller), Stream(CallFacts(from_=some_number()))
+            party, stream = _Party(caller, events), Stream(CallFacts(from_=some_number()))
             url = service.url.replace("http", "ws", 1) + "/smartflo/audio"
             async with asyncio.timeout(LONGEST_S):
                 ending = await place_call(url, stream, party)

@@ -20,6 +20,7 @@ SENTENCES = (HOURS, PIZZA, ORDER, GOODBYE)
 GREETING = "Hello, this is Bella Napoli."
 TOOL_S = 1.5  # that placing an order takes where a fault is to fall into it
 PATIENCE_S = 2.0  # of silence, before the caller takes the agent to have finished
+WAITING_S = 10.0  # the same, where the last that was heard asked for a moment
 
 SCRIPT: Script = parse(
     f"""

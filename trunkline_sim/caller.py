@@ -91,7 +91,7 @@ class Caller:
         self.finished = False
         self._steps: Sequence[Step] = (*script.steps, HangUpStep(0))
         self._clips = clips
-        self._reaction_s = reaction_s
+        self.reaction_s = reaction_s  # of silence, by which the agent is taken to have finished
         self._index = 0
         self._began_s = 0.0  # when the current step began
         self._busy_until_s: float | None = None  # the current step is being done until then
@@ -151,7 +151,7 @@ class Caller:
 
     def _answered(self, now: float) -> bool:
         run = self.ears.run_since(self._since_s)
-        if run is None or self.ears.quiet_s() < self._reaction_s - 1e-9:
+        if run is None or self.ears.quiet_s() < self.reaction_s - 1e-9:
             return False
         self._since_s = now
         return True
