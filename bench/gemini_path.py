@@ -1,34 +1,41 @@
 """What a 20 ms frame costs on its way to Gemini Live and an audio message on its way back, in processor microseconds,
 beside google-genai's own `send_realtime_input` and `receive` in the same run, against the simulator in another process.
 
-    python bench/gemini_path.py [--frames 4000] [--rounds 5] [--uvloop]
+    python bench/gemini_path.py [--frames 4000] [--rounds 5] [--loop asyncio|uvloop|served]
 
-Rounds of both kinds alternate; the figure is the median of rounds. `hear` is the whole of `GeminiSession.hear` (local
-ear, tape, frame, socket, TLS); "down" is the whole way to the `ReplyAudio` in the consumer's hand, less the sending.
+Rounds of both kinds alternate; the figure is the least of rounds (contention only adds), medians are in the JSON.
+`served` is the loop of `trunkline serve` (uvloop, TLS by aiofastnet). `hear` is the whole of `GeminiSession.hear` (ear,
+tape, frame, socket, TLS); "down" is the whole way to the `ReplyAudio` in the consumer's hand, less the sending.
 """
 
 import argparse
 import asyncio
 import json
 import multiprocessing as mp
+import ssl
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import uvloop
+from google import genai
 from google.genai import types
 
 from trunkline.ai.gemini.link import connected, make_client
 from trunkline.ai.gemini.provider import GeminiProvider
 from trunkline.ai.gemini.setup import make_config
 from trunkline.ai.session import Brief, ReplyAudio
+from trunkline.cli_service import settle_garbage
 from trunkline.clock import SystemClock
 from trunkline.codecs.frame import AudioFrame
 from trunkline.config import Gemini
+from trunkline.loops import loop_factory
 
 PCM = bytes(640)
 NEVER = 1_000_000_000
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop, "served": loop_factory()}
 
 
 def serve(pipe: Connection) -> None:
@@ -109,8 +116,11 @@ async def ours(settings: Gemini, frames: int, *, echo: bool) -> float:
 
 
 async def theirs(settings: Gemini, frames: int, *, echo: bool) -> float:
-    """The SDK's own way; with `echo`, both ways."""
-    client = make_client("any", base_url=settings.base_url, api_version="v1beta", ca_file=settings.ca_file, open_s=5.0)
+    """The SDK's own way, on its own websocket library; with `echo`, both ways."""
+    trust = ssl.create_default_context(cafile=settings.ca_file)
+    own = {"ssl": trust, "compression": None, "ping_interval": None, "max_size": None, "proxy": None}
+    options = types.HttpOptions(base_url=settings.base_url, api_version="v1beta", async_client_args=own)
+    client = genai.Client(api_key="any", http_options=options)
     config = make_config(settings, Brief("bench", "a"), "", history=False)
     arrivals = Arrivals()
     async with client.aio.live.connect(model=settings.model, config=config) as session:
@@ -145,8 +155,8 @@ async def bare(settings: Gemini, frames: int) -> float:
         return await cost(frames, send)
 
 
-async def main(frames: int, rounds: int, url: str, ca_file: str) -> dict[str, float]:
-    """Medians by name."""
+async def main(frames: int, rounds: int, url: str, ca_file: str) -> dict[str, list[float]]:
+    """Each round's figures by name."""
     mute, echo = (Gemini(base_url=f"{url}/{name}", ca_file=ca_file) for name in ("mute", "echo"))
     found: dict[str, list[float]] = {name: [] for name in ("hear", "link", "sdk_up", "both", "sdk_both")}
     for _ in range(rounds):
@@ -155,28 +165,25 @@ async def main(frames: int, rounds: int, url: str, ca_file: str) -> dict[str, fl
         found["link"].append(await bare(mute, frames))
         found["both"].append(await ours(echo, frames, echo=True))
         found["sdk_both"].append(await theirs(echo, frames, echo=True))
-    middle = {name: statistics.median(values) for name, values in found.items()}
-    return middle | {"down": middle["both"] - middle["hear"], "sdk_down": middle["sdk_both"] - middle["sdk_up"]}
+    return found
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--loop", choices=sorted(LOOPS), default="served")
     given = parser.parse_args()
     here, there = mp.Pipe()
     process = mp.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
     process.start()
-    if given.uvloop:
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    result = asyncio.run(main(given.frames, given.rounds, *here.recv()))
-    print(json.dumps({name: round(value, 1) for name, value in result.items()}))
-    print(
-        f"up   {result['hear']:6.1f} µs a frame (the link alone {result['link']:.1f}), the SDK {result['sdk_up']:.1f}"
-    )
-    print(f"down {result['down']:6.1f} µs a message, the SDK {result['sdk_down']:.1f}")
+    settle_garbage()
+    with asyncio.Runner(loop_factory=LOOPS[given.loop]) as runner:
+        found = runner.run(main(given.frames, given.rounds, *here.recv()))
+    print(json.dumps({name: round(statistics.median(values), 1) for name, values in found.items()}))
+    least = {name: min(values) for name, values in found.items()}
+    print(f"up   {least['hear']:6.1f} µs a frame (the link alone {least['link']:.1f}), the SDK {least['sdk_up']:.1f}")
+    down, sdk_down = least["both"] - least["hear"], least["sdk_both"] - least["sdk_up"]
+    print(f"down {down:6.1f} µs a message, the SDK {sdk_down:.1f}")
     here.send("stop")
     process.join(5)

@@ -88,3 +88,22 @@ async def test_nothing_follows_the_loss() -> None:
     outbox.put(SessionLost("gone"))
     outbox.put(CallerStartedSpeaking(1, 0.0))
     assert [event async for event in outbox.events()] == [SessionLost("gone")]
+
+
+@virtual
+async def test_a_consumer_that_waits_is_woken_by_whatever_comes() -> None:
+    for last in (ReplyStarted(R1, 1), ReplyAudio(R1, HALF_S), None):
+        outbox = Outbox()
+        events = outbox.events()
+        waiting = asyncio.ensure_future(anext(events, None))
+        await asyncio.sleep(1.0)
+        assert not waiting.done()
+        match last:
+            case ReplyAudio():
+                assert outbox.put_audio_now(last)
+            case None:
+                outbox.finish()
+            case _:
+                outbox.put(last)
+        async with asyncio.timeout(5):
+            assert await waiting == last

@@ -32,6 +32,7 @@ class FakeLink:
         self.told: list[Any] = []
         self.stuck = False
         self.dead = False
+        self.fills_at: int | None = None  # bytes heard; then it is stuck
         self._stuck_at: float | None = None
         self._room = asyncio.Event()
         self._messages: asyncio.Queue[bytes | Fault] = asyncio.Queue()
@@ -49,6 +50,8 @@ class FakeLink:
     def audio(self, pcm: bytes) -> bool:
         if self.dead:
             raise Broken(GONE)
+        if self.fills_at is not None and len(self.heard) >= self.fills_at:
+            self.fills_at, self.stuck = None, True
         if self.stuck:
             self._stuck_at = self._stuck_at or clock().monotonic()
             return False
@@ -94,6 +97,7 @@ class Exchange:
         self.tries: list[float] = []
         self.refuse: list[Fault] = []
         self.slow = 0.0
+        self.fills_at: int | None = None
 
     def dial(self, handle: str, history: bool, limit_s: float) -> AbstractAsyncContextManager[Link]:
         return self._dial(handle, history, limit_s)
@@ -107,6 +111,7 @@ class Exchange:
         if self.refuse:
             raise Broken(self.refuse.pop(0))
         link = FakeLink(handle, history)
+        link.fills_at = self.fills_at
         self.links.append(link)
         yield link
 
@@ -285,6 +290,21 @@ async def test_a_socket_that_is_behind_for_a_moment_keeps_nobody_waiting_and_los
         assert bytes(dict.fromkeys(together)) == bytes([1, 2, 3])
         assert (together.count(2), together.count(3)) == (int(0.6 * 16_000), 16_000)
         assert (opened.counters["sends_held"], opened.counters["stuck_sockets"]) == (1, 0)
+
+
+@virtual
+async def test_nor_does_one_that_is_behind_while_the_gap_is_made_up_for() -> None:
+    exchange = Exchange()
+    exchange.slow, exchange.fills_at = 2.0, 16_000
+    async with session(exchange) as (opened, _):  # 0.8 s later
+        for number in range(1, 4):
+            await hear(opened, 0.6, number)
+        assert 16_000 <= len(exchange.links[0].heard) < 20_000  # in pieces, and there it stays
+        exchange.links[0].unstick()
+        await hear(opened, 1.0, 4)
+        together = bytes(exchange.links[0].heard)[1::2]
+        assert bytes(dict.fromkeys(together)) == bytes(range(1, 5))
+        assert [together.count(number) for number in range(1, 5)] == [9600, 9600, 9600, 16_000]
 
 
 @virtual
