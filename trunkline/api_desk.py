@@ -99,7 +99,6 @@ class Desk:
     handshakes: Handshakes = field(default_factory=Handshakes)
     peers: Peers = field(default_factory=Alone)
     refusals: Rarely = field(default_factory=Rarely)
-    lines: set[tuple[str, str]] = field(default_factory=set)  # (carrier, its call) of the sockets that are live
 
     def has_room(self, carrier: str, to: str = "") -> None:
         """Whether a call could be taken now; nothing is held for it. Raises AdmissionError, counted and told."""

@@ -130,32 +130,47 @@ async def _new(desk: Desk, carrier: str, event: str, call_ref: str, *what: str) 
 
 async def _admitted(desk: Desk, leg: MediaSocketLeg, seat: Seat, profile: MediaProfile, invited: str) -> None:
     """The conversation, unless the stream is a replay of another one or not the one that was invited."""
-    line = (leg.info.carrier, leg.info.carrier_ref)
-    wrong = await _replayed(desk, leg.info, invited) if profile.once else ""
-    if wrong:
-        desk.metrics.refused(profile.name, "replayed")
-        log.warning("media.replayed", carrier=profile.name, carrier_ref=leg.info.carrier_ref, reason=wrong)
-        await leg.end(EndCause.REJECTED)
-        return
-    desk.lines.add(line)
-    try:
+    if not profile.once:
         await _talk(desk, leg, seat)
+    elif wrong := _uninvited(leg.info, invited):
+        await _refused(desk, leg, wrong)
+    else:
+        await _alone(desk, leg, seat, invited)
+
+
+async def _alone(desk: Desk, leg: MediaSocketLeg, seat: Seat, invited: str) -> None:
+    """The conversation, if its call has no other live stream at whichever worker of whichever node."""
+    carrier, call = leg.info.carrier, leg.info.carrier_ref
+    if not await desk.peers.claim(carrier, call):
+        await _refused(desk, leg, "the call has a live stream already")
+        return
+    try:
+        wrong = "" if invited else await _replayed(desk, leg.info)
+        await (_refused(desk, leg, wrong) if wrong else _talk(desk, leg, seat))
     finally:
-        desk.lines.discard(line)
+        await asyncio.shield(desk.peers.release(carrier, call))
 
 
-async def _replayed(desk: Desk, info: LegInfo, invited: str) -> str:
-    """Why this stream cannot be what it says it is, "" when it can.
+async def _refused(desk: Desk, leg: MediaSocketLeg, wrong: str) -> None:
+    carrier = leg.info.carrier
+    desk.metrics.refused(carrier, "replayed")
+    log.warning("media.replayed", carrier=carrier, carrier_ref=leg.info.carrier_ref, reason=wrong)
+    await leg.end(EndCause.REJECTED)
+
+
+def _uninvited(info: LegInfo, invited: str) -> str:
+    """Why this stream is not the one that its address was made for, "" when it may be."""
+    if not info.carrier_ref or not info.stream_ref:
+        return "names no call or no stream"
+    return "the address was for another call" if invited and info.carrier_ref != invited else ""
+
+
+async def _replayed(desk: Desk, info: LegInfo) -> str:
+    """Why this stream was here before, "" when it was not.
 
     An address without an invitation is the same for all calls, and so is its signature: then the ids decide.
     """
     carrier, call, stream = info.carrier, info.carrier_ref, info.stream_ref
-    if not call or not stream:
-        return "names no call or no stream"
-    if (carrier, call) in desk.lines:
-        return "the call has a live stream already"
-    if invited:
-        return "" if call == invited else "the address was for another call"
     if not await _new(desk, carrier, "stream_opened", call, stream):
         return "the stream was here before"
     return "the call is over, says the carrier" if await _over(desk, carrier, call) else ""

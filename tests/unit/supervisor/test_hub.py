@@ -142,3 +142,25 @@ async def test_events_go_where_somebody_watches_and_nowhere_else() -> None:
         assert await b.next() == event
         a.link.send(wire.Ask(1, "c", b"?"))
         assert isinstance(await c.next(), wire.Ask)  # and not the event, which came first
+
+
+async def lined(far: Far, call: str, *, on: bool) -> bool:
+    reply = await far.link.ask("", wire.encode(wire.Line("twilio", call, on)), 5)
+    assert reply is not None
+    return msgspec.msgpack.decode(reply.body, type=wire.Yes).done
+
+
+async def test_a_call_has_one_live_stream_whichever_workers_are_asked() -> None:
+    async with hub_of("a", "b") as (hub, (a, b)), asyncio.TaskGroup() as group:
+        readers = [group.create_task(listen(one.link)) for one in (a, b)]
+        assert await lined(a, "CA1", on=True)
+        assert not await lined(b, "CA1", on=True)
+        assert not await lined(a, "CA1", on=True)
+        assert not await lined(b, "CA1", on=False)  # not its own
+        assert await lined(b, "CA2", on=True)
+        assert await lined(a, "CA1", on=False)
+        assert await lined(b, "CA1", on=True)
+        hub.leave(b.member)  # dead: its lines are free
+        assert await lined(a, "CA1", on=True)
+        for reader in readers:
+            reader.cancel()
