@@ -34,6 +34,8 @@ def all_secrets(settings: Settings, env: Mapping[str, str]) -> list[str]:
         for name in key.split("."):
             value = getattr(value, name)
         found.append(str(value))
+    found.extend(user.password for user in settings.sip.user)
+    found.extend(trunk.password for trunk in settings.sip.trunk)
     passwords = (urlsplit(url).password for url in (settings.database_url, settings.redis_url))
     return [*found, *(text for password in passwords if password for text in {password, unquote(password)})]
 

@@ -164,6 +164,52 @@ class Carriers(Section, frozen=True):
     twilio: Twilio = Twilio()
 
 
+class SipUser(Section, frozen=True):
+    """[[sip.user]]: who may call from anywhere, after a digest challenge."""
+
+    name: FilePath
+    password: FilePath
+
+
+class SipTrunk(Section, frozen=True):
+    """[[sip.trunk]]: a provider or PBX that calls us, that we call through, or both."""
+
+    name: FilePath
+    host: FilePath  # domain or HOST[:PORT]; its addresses may call us
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    user: str = ""  # of our address there
+    auth_user: str = ""  # "": as user
+    password: str = ""
+    register: bool = False  # register at it, as its client or its extension
+    proxy: str = ""  # outbound proxy, HOST[:PORT]
+    caller: str = ""  # number shown where a call names none; "": user
+    allow: tuple[str, ...] = ()  # further addresses or networks it calls from
+    srtp: Literal["off", "optional", "required"] = "off"
+    headers: tuple[str, ...] = ()  # "Name: value", of every INVITE we send it
+    keep_headers: tuple[str, ...] = ()  # names, of its INVITEs, into the call's context beside X-…
+    outcomes: tuple[str, ...] = ()  # "603=no_answer": what its codes mean, where it is not what RFC 3261 says
+
+
+class Sip(Section, frozen=True):
+    """[sip]"""
+
+    enabled: bool = True
+    listen: tuple[str, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")  # udp:, tcp: or tls:HOST:PORT
+    public_address: str = ""  # ours as the other side sees it, behind a 1:1 NAT
+    rtp_ports: FilePath = "10000-19999"  # UDP, first and last
+    clock_rate: Annotated[int, msgspec.Meta(ge=8000, le=16_000, multiple_of=8000)] = 8000  # Hz of the bridge
+    max_calls: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
+    media_timeout_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # no audio for so long; 0: never
+    allow: tuple[str, ...] = ()  # addresses or networks that may call without credentials, beside trunks
+    allow_transfer_to: tuple[str, ...] = ()  # numbers and patterns as in [[route]], and SIP addresses
+    tls_cert: str = ""  # PEM files of listen = tls:
+    tls_key: str = ""
+    tls_ca: str = ""  # authorities of trunks' certificates; "": not checked
+    srtp: Literal["off", "optional", "required"] = "optional"  # of calls that come through no trunk
+    user: tuple[SipUser, ...] = ()
+    trunk: tuple[SipTrunk, ...] = ()
+
+
 class Log(Section, frozen=True):
     """[log]"""
 
@@ -185,6 +231,7 @@ class Settings(Section, frozen=True):
     default_agent: str = "receptionist"
     ai: Ai = Ai()
     carriers: Carriers = Carriers()
+    sip: Sip = Sip()
     log: Log = Log()
     database_url: str = ""  # "" = SQLite file under data_dir
     redis_url: str = ""  # "" = this node is alone

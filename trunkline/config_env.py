@@ -38,7 +38,7 @@ def _debug(text: str) -> str | None:
 _LATER = (
     "MAX_AUDIO_LATENCY_MS TARGET_RESPONSE_TIME_MS AUDIO_CHUNK_MS LLM_MODEL "
     "TTS_PROVIDER SAMPLE_RATE CHANNELS VOICE_TIMEOUT DEFAULT_SPEAKER_WAV TTS_AGREE_TO_CPML FONOSTER_FROM_NUMBER "
-    "FONOSTER_ACCESS_KEY_ID TWILIO_ACCOUNT_SID LIVEKIT_URL TRUNKLINE_SIP"
+    "FONOSTER_ACCESS_KEY_ID TWILIO_ACCOUNT_SID LIVEKIT_URL"
 )
 _LATER_SECRETS = (
     "DEEPGRAM_API_KEY GROQ_API_KEY ELEVENLABS_API_KEY OPENAI_API_KEY FONOSTER_API_KEY "
@@ -57,6 +57,7 @@ ENV_NAMES: tuple[EnvName, ...] = (
     EnvName("REDIS_URL", "redis_url", secret=True),
     EnvName("MEDIA_TOKEN", "auth.media_token", secret=True),
     EnvName("WEBHOOK_SECRET", "auth.webhook_secret", secret=True),
+    EnvName("TRUNKLINE_SIP", "sip.enabled"),
     EnvName("TWILIO_AUTH_TOKEN", "carriers.twilio.auth_token", secret=True),
     EnvName("GEMINI_TEMPERATURE", "ai.gemini.temperature"),
     EnvName("GEMINI_MAX_TOKENS", "ai.gemini.max_output_tokens"),

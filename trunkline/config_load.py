@@ -102,7 +102,7 @@ def explain(configuration: Configuration) -> list[Row]:
 def masked(key: str, value: object) -> str:
     """`value` as a person may see it."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    if key in SECRET_KEYS:
+    if key in SECRET_KEYS or key.endswith(".password"):
         return "set, not shown" if text else ""
     return _without_password(text) if key == "database_url" else text
 
