@@ -1,8 +1,9 @@
 """Bringing the schema to what this release needs, under a lock, at every start."""
 
 import os
+import threading
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from trunkline.calls.store_backend import Backend, open_backend, parse_url
 _LOCK = 0x7472756E6B6C696E  # "trunklin": one migration at a time per PostgreSQL database
 _SCRIPTS = Path(__file__).parent / "migrations"
 _log = structlog.get_logger("store")
+_alembic = threading.Lock()  # its context is one per process, and a process may hold several services
 
 
 async def migrate(url: str) -> str:
@@ -56,7 +58,9 @@ def _upgrade(connection: sa.Connection) -> str:
     if now is not None and now not in known:
         _log.warning("store.schema_newer", revision=now)
         return now
-    command.upgrade(config, "head")
+    # PostgreSQL's migration gives way in the middle, in the loop's thread: there a thread's lock would wait for itself.
+    with _alembic if connection.dialect.name == "sqlite" else nullcontext():
+        command.upgrade(config, "head")
     _first_facts(connection)
     return MigrationContext.configure(connection).get_current_revision() or ""
 
