@@ -80,9 +80,9 @@ class Node:
 
     async def die(self) -> None:
         """Without a word."""
-        while not self.task.done():
-            self.task.cancel()
-            await asyncio.wait([self.task], timeout=0.2)
+        self.task.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([self.task])
 
 
 async def until(true: Callable[[], bool]) -> None:
