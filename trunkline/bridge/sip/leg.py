@@ -1,0 +1,303 @@
+"""A SIP call as a `CallLeg`: audio over the rings it shares with the gateway, everything else by messages.
+
+    rx ring ─► tick ─► Ear ─► audio()            room(), send() ─► tx ring          end(), transfer() ─► message
+
+How a leg ends: BYE of the far end (completed), the gateway's own reasons (`profile.of_gone`), a gateway that is gone or
+takes nothing for `STALL_S` (media_lost, ours), our own `end(cause)`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+import structlog
+
+from trunkline.bridge.dialect import WireAudio
+from trunkline.bridge.ear import Ear
+from trunkline.bridge.leg import Answered, Digit, Ended, Held, LegEvent, LegInfo, Oddity, Played, Resumed, Ringing
+from trunkline.bridge.sip import messages as sip
+from trunkline.bridge.sip import profile
+from trunkline.bridge.sip.ring import FRAME_MS, Slot
+from trunkline.bridge.sip.speaking import Speaking
+from trunkline.bridge.telephony import LineQuality, Transferred
+from trunkline.bridge.telling import FAULTS, Telling
+from trunkline.bridge.timers import Naps
+from trunkline.clock import Clock
+from trunkline.codecs.frame import AudioFrame
+from trunkline.outcome import EndCause, Outcome
+
+GOODBYE_S = 2.0  # from our BYE to the gateway's last word
+STALL_S = 5.0  # nothing of ours was taken for so long: nobody plays it
+TRANSFER_S = 60.0  # from our REFER to the far end's last NOTIFY
+_NAP_S = 1.0  # the beat wakes who waits for room; this is for a beat that is gone
+
+_log = structlog.get_logger(__name__)
+
+
+class Line(Protocol):
+    """What a leg needs of the connection to the gateway."""
+
+    def send(self, message: sip.ToGateway) -> None:
+        """Hand over; nothing when the gateway is away."""
+        ...
+
+
+class SipLeg:
+    """`CallLeg` and `TelephonyLeg`. Made by `GatewayLine`, for the loop that owns the call."""
+
+    def __init__(
+        self,
+        call: int,
+        slot: Slot,
+        info: LegInfo,
+        line: Line,
+        clock: Clock,
+        *,
+        overrides: Mapping[int, EndCause] | None = None,
+        domain: str = "",
+    ) -> None:
+        """overrides: the trunk's meanings of codes; domain: where numbers that a call is transferred to live."""
+        self.call = call
+        self._info = info
+        self._line = line
+        self._clock = clock
+        self._overrides = overrides
+        self._domain = domain
+        self._slot = slot
+        self._frame_bytes = info.codec.bytes_per_second * FRAME_MS // 1000
+        self._most = round(info.lead_s * 1000) // FRAME_MS - 1  # frames that may wait while another is sent
+        self._speaking = Speaking(slot, self._frame_bytes)
+        self._telling = Telling()
+        self._tell, self._count = self._telling.tell, self._telling.count
+        self._ear = Ear(info.codec, self._telling, clock.monotonic())
+        self._rooms = Naps()
+        self._dropped = 0  # of the rx ring, as last seen
+        self._held = False
+        self._quality: LineQuality | None = None
+        self._refer: asyncio.Future[Transferred] | None = None
+        self._ending: Outcome | None = None  # ours, once we hang up
+        self._over = False
+        self._done = asyncio.Event()  # no more events
+        self._closed = asyncio.Event()  # `end` is through
+        self._settled = asyncio.Event()  # it is up, or it never will be
+        self.answered = False
+
+    # -- what the call sees
+
+    @property
+    def info(self) -> LegInfo:
+        """Facts."""
+        return self._info
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Everything dropped, filled in, odd, so far. Names: docs/sip.md."""
+        return self._telling.counters
+
+    def quality(self) -> LineQuality | None:
+        """As the gateway last reported it."""
+        return self._quality
+
+    def events(self) -> AsyncIterator[LegEvent]:
+        """What happens on the leg, `Ended` last; one consumer."""
+        return self._telling.events
+
+    def audio(self) -> AsyncIterator[AudioFrame]:
+        """The far end's voice; one consumer; at most 1 s is held."""
+        return self._ear.audio
+
+    async def room(self) -> None:
+        """Return once a frame may be sent and the ring still holds no more than the lead; or at the end."""
+        while not self.has_room():
+            await self._rooms.nap(_NAP_S)
+
+    def has_room(self) -> bool:
+        """Whether `room()` would return at once."""
+        return self._over or self._slot.waiting <= self._most
+
+    def send(self, payload: bytes) -> None:
+        """payload: whole frames; a broken one is filled up with silence and counted."""
+        if self._over or self._ending is not None:
+            self._count("sent_after_end")
+            return
+        if missing := -len(payload) % self._frame_bytes:
+            self._count("padded_bytes", missing)
+            payload += bytes(missing)
+        if lost := self._speaking.say(payload):
+            self._count("outgoing_dropped_ms", lost * FRAME_MS)
+
+    def mark(self, label: str) -> None:
+        """Ask to be told by `Played(label)`; exactly once, before `Ended`."""
+        if self._over:
+            self._count("marks_after_end")
+        elif (early := self._speaking.mark(label)) is not None:
+            self._count("marks_settled_early")
+            self._tell(Played(early))
+
+    def flush(self) -> float:
+        """Empty the ring: seconds that nobody will hear."""
+        if self._over:
+            return 0.0
+        lost_s = self._cut()
+        self._count("flushes")
+        self._rooms.wake()
+        return lost_s
+
+    def playing(self) -> bool:
+        """True while something of ours waits for the phone."""
+        return not self._over and self._slot.waiting > 0
+
+    async def end(self, cause: EndCause) -> None:
+        """CANCEL, a final answer or BYE, by the call's state; within GOODBYE_S. Idempotent."""
+        if self._ending is not None:
+            await self._closed.wait()
+            return
+        self._ending = Outcome(cause, FAULTS.get(cause, "nobody"))
+        try:
+            if not self._over:
+                self._cut()
+                self._line.send(sip.Hangup(self.call, 0 if self.answered else profile.code_for(cause)))
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._done.wait()
+        except TimeoutError:
+            self._count("goodbye_timeouts")
+        finally:
+            self._finish(self._ending)
+            self._closed.set()
+
+    async def transfer(self, target: str) -> Transferred:
+        """REFER the far end to `target`; when it has called it, or could not."""
+        if self._over or self._refer is not None:
+            return Transferred(False, reason="the call is over" if self._over else "a transfer is going on")
+        try:
+            uri = profile.target_uri(target, self._domain)
+        except ValueError as wrong:
+            return Transferred(False, reason=str(wrong))
+        self._refer = asyncio.get_running_loop().create_future()
+        try:
+            self._line.send(sip.Refer(self.call, uri))
+            async with asyncio.timeout(TRANSFER_S):
+                return await self._refer
+        except TimeoutError:
+            return Transferred(False, reason=f"no word of it within {TRANSFER_S:g} s")
+        finally:
+            self._refer = None
+
+    def send_digits(self, keys: str) -> None:
+        """Keys for the far end."""
+        if not self._over:
+            self._count("digits_sent", len(keys))
+            self._line.send(sip.SendDigits(self.call, keys))
+
+    async def up(self) -> bool:
+        """Once it is answered: True; False when it ended before."""
+        await self._settled.wait()
+        return self.answered
+
+    # -- what the gateway tells
+
+    def told(self, message: sip.ToWorker) -> None:
+        """One message about this call."""
+        if self._over:
+            return
+        match message:
+            case sip.Up():
+                self._answered(message)
+            case sip.Progress(code=code):
+                self._progress(code)
+            case sip.Digit(key=key, method=method):
+                self._count(f"digits_{method}")
+                self._tell(Digit(key))
+            case sip.Held(on=on):
+                self._hold(on=on)
+            case sip.Quality():
+                self._quality = profile.line_quality(message)
+            case sip.ReferProgress():
+                self._refer_progress(message)
+            case sip.Gone():
+                self._gone(message)
+            case _:
+                self._telling.odd(Oddity("unexpected_message", type(message).__name__))
+
+    def lost(self) -> None:
+        """The gateway is gone."""
+        self._finish(profile.GATEWAY_LOST)
+
+    def beat(self, now: float) -> None:
+        """Every 10 ms: what came from the phone, what it has taken of ours."""
+        if self._over:
+            return
+        try:
+            self._hear(now)
+            for label in self._speaking.settled(now):
+                self._tell(Played(label))
+            if self._slot.waiting <= self._most:
+                self._rooms.wake()
+            elif not self._held and self._speaking.stuck_s(now) > STALL_S:
+                self._finish(profile.STALLED)
+                self._line.send(sip.Hangup(self.call))
+        except Exception:  # a bug of ours ends this call and no other
+            _log.exception("leg.broken", part="beat", carrier=profile.CARRIER)
+            self._finish(Outcome(EndCause.INTERNAL, "us", "beat"))
+            self._line.send(sip.Hangup(self.call))
+
+    def _hear(self, now: float) -> None:
+        slot, ear = self._slot, self._ear
+        while (pcm := slot.take()) is not None:
+            dropped = slot.dropped
+            lost, self._dropped = dropped - self._dropped, dropped
+            ear.heard(WireAudio(pcm, lost=lost), now)
+        ear.fill(now)
+
+    def _answered(self, up: sip.Up) -> None:
+        if self.answered:  # told again after a re-INVITE
+            return
+        self.answered = True
+        self._settled.set()
+        self._tell(Answered())
+
+    def _progress(self, code: int) -> None:
+        if code in (180, 183) and not self.answered and not self._telling.counters.get("ringing"):
+            self._count("ringing")
+            self._tell(Ringing())
+
+    def _hold(self, *, on: bool) -> None:
+        if on != self._held:
+            self._held = on
+            self._count("holds", int(on))
+            self._tell(Held() if on else Resumed())
+
+    def _refer_progress(self, progress: sip.ReferProgress) -> None:
+        if progress.final and self._refer is not None and not self._refer.done():
+            done = 200 <= progress.code < 300
+            self._refer.set_result(Transferred(done, progress.code, progress.reason))
+
+    def _gone(self, gone: sip.Gone) -> None:
+        self._finish(
+            profile.of_gone(gone, inbound=self._info.direction == "inbound", overrides=self._overrides),
+            by_far=gone.by == "far",
+        )
+
+    # -- the end
+
+    def _cut(self) -> float:
+        """Nothing that waits is played any more, and its marks are told. Seconds that nobody will hear."""
+        lost_s, marks = self._speaking.flush()
+        for label, dropped in marks:
+            self._tell(Played(label, dropped))
+        return lost_s
+
+    def _finish(self, outcome: Outcome, *, by_far: bool = False) -> None:
+        """The one way out. Our own hang-up wins. by_far: the far end said BYE, which answers a transfer that runs."""
+        if self._over:
+            return
+        self._cut()
+        self._over = True
+        self._tell(Ended(self._ending or outcome))
+        self._telling.events.close()
+        self._ear.close()
+        self._rooms.wake()
+        if self._refer is not None and not self._refer.done():
+            self._refer.set_result(Transferred(by_far, reason=outcome.code))
+        self._settled.set()
+        self._done.set()

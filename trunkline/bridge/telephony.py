@@ -1,0 +1,49 @@
+"""What some legs can do beyond `CallLeg`: hand the caller on, send keys as keys, tell how good the line is."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """How a transfer ended."""
+
+    done: bool  # the caller talks to the target, or rings there without us
+    code: int = 0  # the far end's own, 0 when it said none
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineQuality:
+    """The audio's way to and from the far end, over the whole call so far."""
+
+    codec: str  # "PCMU/8000"
+    received: int  # packets
+    lost: int  # packets that did not arrive here
+    jitter_ms: float
+    far_lost: int  # packets of ours that did not arrive there, by its reports
+    rtt_ms: float  # there and back; 0.0: no report came
+    mos: float  # estimate, 1 to 4.5
+
+    @property
+    def loss(self) -> float:
+        """Share of the far end's packets that did not arrive, 0 to 1."""
+        sent = self.received + self.lost
+        return self.lost / sent if sent else 0.0
+
+
+@runtime_checkable
+class TelephonyLeg(Protocol):
+    """A leg on a telephone line proper."""
+
+    async def transfer(self, target: str) -> Transferred:
+        """Ask the far end to call `target` (number or SIP URI) in our place. Who may be called is not decided here."""
+        ...
+
+    def send_digits(self, keys: str) -> None:
+        """Keys of 0-9 * # A-D for the far end, as events where it takes them. Returns at once."""
+        ...
+
+    def quality(self) -> LineQuality | None:
+        """As last reported; None before the first report."""
+        ...
