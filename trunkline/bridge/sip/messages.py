@@ -35,6 +35,12 @@ class Hello(_Message, frozen=True):
     worker: str
 
 
+class Offers(_Message, frozen=True):
+    """Whether incoming calls may be offered to this worker (`on`, as after `Hello`), or no more: it drains."""
+
+    on: bool
+
+
 class Take(_Message, frozen=True):
     """Yes to an `Offer`: rings in `slot`. `answer`: 200 at once; else 180 until `Answer`."""
 
@@ -247,7 +253,7 @@ class TrunkState(_Message, frozen=True):
 
 
 ToGateway: TypeAlias = (
-    Hello | Take | Answer | Refuse | Hangup | SendDigits | Hold | Refer | Join | Dial | Redirect
+    Hello | Offers | Take | Answer | Refuse | Hangup | SendDigits | Hold | Refer | Join | Dial | Redirect
 )  # fmt: skip
 ToWorker: TypeAlias = (
     Welcome | Offer | Placed | Progress | Up | Held | Digit | ReferProgress | ReferAsked | Quality | Gone | TrunkState
