@@ -37,8 +37,9 @@ def told_churn(lines: Iterable[str]) -> str:
     if len(samples) < 2:
         return "no samples yet"
     rungs = [line["rung"] for line in samples]
+    full = [line for line in samples if line["live"]]  # idle ones before and after hold less
     slopes = ", ".join(
-        f"{slope_per_call(samples, after) * 1000:.0f} (from call {after})"
+        f"{slope(full, 'rss_kb', 'rung', after) * 1000:.0f} (from call {after})"
         for after in (WARM_CALLS, (WARM_CALLS + max(rungs)) // 2)
     )
     out = [
@@ -55,15 +56,6 @@ def told_churn(lines: Iterable[str]) -> str:
 def _own_late(samples: Sequence[Line]) -> str:
     late = [line["own_late_s"]["p99"] for line in samples if line["own_late_s"]["n"]] or [float("nan")]
     return f"{np.median(late):.3f} and {max(late):.3f} s"
-
-
-def slope_per_call(samples: Sequence[Line], after: int) -> float:
-    """kB of the service's memory per call, least squares, from call `after` on; nan with fewer than four samples."""
-    points = [(line["rung"], line["rss_kb"]) for line in samples if line["rung"] >= after]
-    if len(points) < 4:
-        return float("nan")
-    calls, kb = np.array(points, dtype=float).T
-    return float(np.polyfit(calls, kb, 1)[0]) if np.ptp(calls) else float("nan")
 
 
 def _churn_books(by_kind: Mapping[str, Sequence[Line]]) -> list[str]:
@@ -97,13 +89,13 @@ def _parsed(text: str) -> Line | None:
     return line if isinstance(line, dict) and "kind" in line else None
 
 
-def slope_per_hour(samples: Sequence[Line], of: str, after_s: float) -> float:
-    """Least squares of a field over `at_s`, from `after_s` on; nan with fewer than four samples."""
-    points = [(line["at_s"], line[of]) for line in samples if line["at_s"] >= after_s]
+def slope(samples: Sequence[Line], of: str, over: str, after: float) -> float:
+    """Least squares of a field over another that counts up, from `after` on; nan with fewer than four samples."""
+    points = [(line[over], line[of]) for line in samples if line[over] >= after]
     if len(points) < 4:
         return float("nan")
-    seconds, values = np.array(points, dtype=float).T
-    return float(np.polyfit(seconds, values, 1)[0]) * 3600
+    steps, values = np.array(points, dtype=float).T
+    return float(np.polyfit(steps, values, 1)[0]) if np.ptp(steps) else float("nan")
 
 
 def _heading(by_kind: Mapping[str, Sequence[Line]], samples: Sequence[Line]) -> list[str]:
@@ -119,10 +111,13 @@ def _memory(samples: Sequence[Line]) -> list[str]:
     end_s = samples[-1]["at_s"]
     full = [line for line in samples if line["kind"] == "sample"] or samples
     warm = min(WARM_S, end_s / 3)
-    slopes = [f"{slope_per_hour(full, 'rss_kb', after) / 1024:.2f} (from {after:.0f} s)" for after in (warm, end_s / 2)]
+    slopes = [
+        f"{slope(full, 'rss_kb', 'at_s', after) * 3600 / 1024:.2f} (from {after:.0f} s)" for after in (warm, end_s / 2)
+    ]
+    heard = slope([line for line in full if line["at_s"] >= warm], "rss_kb", "heard", 0)
     return [
         f"RSS of the service: {samples[0]['rss_kb'] / 1024:.1f} MB before, {_range(full, 'rss_kb', 1024)} MB during; "
-        f"slope, MB an hour: {', '.join(slopes)}",
+        f"slope, MB an hour: {', '.join(slopes)}; kB per sentence understood: {heard:.1f}",
         f"RSS of the callers and simulators: {_range(full, 'rig_rss_kb', 1024)} MB",
         f"processor, share of a core: service {_middle(full, 'cpu_service'):.2f}, simulators and callers "
         f"{_middle(full, 'cpu_rig'):.2f}; load of the machine {_range(full, 'load')}",

@@ -9,7 +9,7 @@ import pytest
 from bench.churn import Lived, wrong_records
 from bench.long_ear import QuickEar
 from bench.long_model import differences
-from bench.long_summary import slope_per_hour, told, told_churn
+from bench.long_summary import slope, told, told_churn
 from trunkline_sim import mulaw
 
 FRAME = 640  # bytes: 20 ms at 16 kHz
@@ -117,10 +117,11 @@ def sample(at_s: float, rss_kb: int, **other: Any) -> dict[str, Any]:
     return {"kind": "sample", "at_s": at_s, **counts, **held, **words, **spreads, **shares, **other}
 
 
-def test_the_slope_is_of_the_hour_and_leaves_the_warm_up_out() -> None:
+def test_the_slope_leaves_the_warm_up_out() -> None:
     lines = [sample(at, 500_000 if at < 300 else 200_000 + at) for at in range(0, 3600, 30)]
-    assert slope_per_hour(lines, "rss_kb", 300.0) == pytest.approx(3600.0)
-    assert np.isnan(slope_per_hour(lines[:2], "rss_kb", 0.0))
+    assert slope(lines, "rss_kb", "at_s", 300.0) == pytest.approx(1.0)
+    assert np.isnan(slope(lines[:2], "rss_kb", "at_s", 0.0))
+    assert np.isnan(slope(lines, "rss_kb", "rung", 0.0))
 
 
 def test_a_run_that_was_cut_in_the_middle_of_a_line_is_summarised() -> None:
