@@ -301,9 +301,11 @@ class RedisBus:
     # ── spectators ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def watch(self, on: bool) -> None:
-        """Tell the other nodes that somebody watches here; those that miss it read it from our next sign of life."""
+        """Tell the other nodes that somebody watches here; those that miss it read it from our sign of life, which says
+        the same from now on: an older one would take it back."""
         if self.up:
             with suppress(*self._faults):
+                await self._redis.set(self._sign(self.node), int(on), px=round(1000 * ALIVE_S))
                 await self._redis.publish(self._all, far.encode(far.FarWatch(self.node, on)))
 
     def offer(self, event: Event) -> None:

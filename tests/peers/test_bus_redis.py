@@ -122,7 +122,8 @@ async def test_a_node_that_is_gone_is_said_so_and_its_calls_are_closed_by_one_ot
     async with nodes(server.url, 3) as (one, two, dead):
         await dead.die()
         await until(lambda: len(one.home.buried + two.home.buried) == 2)
-        assert sorted(one.home.buried + two.home.buried) == sorted(dead.home.crew)
+        await asyncio.sleep(1.0)
+        assert sorted(one.home.buried + two.home.buried) == sorted(dead.home.crew)  # once each
         reply = await one.bus.ask(dead.worker, b"x")
         assert reply.gone
         assert f"node {dead.bus.node} is gone" in reply.why
@@ -161,6 +162,19 @@ async def test_events_go_where_somebody_watches(server: RedisServer) -> None:
         two.home.watched = False
         await two.bus.watch(False)
         await until(lambda: not one.home.elsewhere)
+
+
+async def test_a_sign_of_life_from_before_takes_no_watcher_back(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with nodes(server.url, 2) as (one, two):
+        monkeypatch.setattr(bus_redis, "BEAT_S", 60.0)  # from now on for whoever beats next: the two of us, once more
+        await asyncio.sleep(0.3)
+        two.home.watched = True
+        await two.bus.watch(True)
+        await until(lambda: one.home.elsewhere)
+        await one.bus._beat(one.home)  # the other looks
+        assert one.home.elsewhere
 
 
 async def test_events_beyond_the_bound_are_dropped_and_counted(
