@@ -1,0 +1,334 @@
+"""What happens to calls that have an owner: callbacks' news become messages, messages become requests.
+
+A call's end is told once (`Gone`), after its last frame; its object goes when pjsip has confirmed the end, or after
+`CONFIRM_S` without one (a BYE that nobody answers takes 32 s to time out, and the worker need not wait for that).
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+import pjsua2 as pj
+import structlog
+
+from trunkline.bridge.sip import dialogs
+from trunkline.bridge.sip import gateway_leg as legs
+from trunkline.bridge.sip import messages as wire
+from trunkline.bridge.sip.accounts import Accounts, target
+from trunkline.bridge.sip.callbacks import (
+    CONFIRMED,
+    DISCONNECTED,
+    EARLY,
+    CallEvent,
+    GatewayCall,
+    Key,
+    Media,
+    Referred,
+    ReferRefused,
+    Sent,
+    State,
+)
+from trunkline.bridge.sip.gateway_leg import By, Leg
+from trunkline.bridge.sip.hub import WorkerLink
+from trunkline.bridge.sip.journal import Journal
+from trunkline.bridge.sip.options import Options, Trunk
+from trunkline.bridge.sip.registry import Registry
+from trunkline.bridge.sip.sip_text import SipText, told
+from trunkline.bridge.sip.stream import quality
+from trunkline.errors import ConfigError
+
+CONFIRM_S: Final = 2.0  # for the far end's word on our BYE, before the worker is told that it is over
+PAUSE_S: Final = 0.5  # a "," among keys
+KEY_S: Final = 0.25  # a key with its gap
+MOST_KEYS: Final = 100  # at a time
+log = structlog.get_logger("trunkline.sip.calls")
+
+
+class Calls:
+    """One per gateway; runs in its thread."""
+
+    def __init__(
+        self, registry: Registry, accounts: Accounts, journal: Journal, count: Callable[[str], None], rate: int
+    ) -> None:
+        self._registry = registry
+        self._accounts = accounts
+        self._journal = journal
+        self._count = count
+        self._rate = rate
+
+    # -- a worker's verdict on an offer
+
+    def take(self, leg: Leg, link: WorkerLink, message: wire.Take) -> None:
+        """Rings, and 200 or 180."""
+        try:
+            legs.attach(leg, link, message.slot)
+        except (IndexError, pj.Error) as error:
+            self._count("failed")
+            log.error("call.no_rings", slot=message.slot, reason=str(error))
+            self.end(leg, "gateway", 500, "no rings")
+            return
+        leg.taken = True
+        self._count("taken")
+        leg.call.answer(legs.operation(200 if message.answer else 180, "", message.headers.items()))
+
+    def refuse(self, leg: Leg, link: WorkerLink, message: wire.Refuse) -> None:
+        """A final answer; the worker has had its say and hears no more of it."""
+        link.calls.discard(leg.number)
+        leg.link = None
+        self._count("refused")
+        retry = [("Retry-After", str(message.retry_after_s))] if message.retry_after_s else []
+        legs.hang_up(leg, message.code if 400 <= message.code < 700 else 480, retry, message.reason)
+
+    # -- a worker's wishes
+
+    def command(self, leg: Leg, message: wire.ToGateway, now: float) -> None:
+        """pjsip's refusals are the log's: a wish that came too late is none."""
+        try:
+            self._command(leg, message, now)
+        except pj.Error as error:
+            self._count("wishes_failed")
+            log.warning("call.wish_failed", wish=type(message).__name__, reason=error.reason, call=leg.number)
+            if isinstance(message, wire.Refer) and leg.link is not None:
+                leg.link.send(wire.ReferProgress(leg.number, 500, error.reason, final=True))
+
+    def _command(self, leg: Leg, message: wire.ToGateway, now: float) -> None:
+        match message:
+            case wire.Answer():
+                leg.call.answer(legs.operation(183 if message.early else 200))
+            case wire.Hangup():
+                self.end(leg, "us", message.code, "", dict(message.headers))
+            case wire.SendDigits():
+                self._keys(leg, message, now)
+            case wire.Hold():
+                self._hold(leg, message.on)
+            case wire.Refer():
+                self._refer(leg, message)
+            case wire.Join():
+                self._join(leg, message)
+            case wire.Redirect():
+                self._count("late")  # a REFER has had its 603 already
+
+    def _hold(self, leg: Leg, on: bool) -> None:
+        prm = legs.operation()
+        if on:
+            leg.call.setHold(prm)
+            return
+        prm.opt.flag = pj.PJSUA_CALL_UNHOLD
+        leg.call.reinvite(prm)
+
+    def _refer(self, leg: Leg, message: wire.Refer) -> None:
+        prm = pj.CallOpParam()
+        legs.add_headers(prm.txOption, message.headers.items())
+        other = self._registry.legs.get(message.replaces) if message.replaces else None
+        if other is not None:
+            leg.call.xferReplaces(other.call, prm)
+        else:
+            leg.call.xfer(target(message.target, self._accounts.trunks.get(leg.trunk)), prm)
+
+    def _join(self, leg: Leg, message: wire.Join) -> None:
+        other = self._registry.legs.get(message.other)
+        if other is None or other.link is not leg.link or other is leg:
+            self._count("late")
+            return
+        for one in (leg, other):
+            one.call.unwire()
+        leg.call.partner, other.call.partner = (other.call, leg.call) if message.on else (None, None)
+        for one in (leg, other):
+            one.call.wire()
+
+    def _keys(self, leg: Leg, message: wire.SendDigits, now: float) -> None:
+        method = message.method
+        if method in ("auto", "inband"):
+            stream = leg.call.getStreamInfo(leg.call.index)
+            method = "rfc4733" if stream.audTxEventPt >= 0 else "info"
+        due = max([now, *(at for at, _, _ in leg.keys)])
+        for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
+            if part == ",":
+                due += PAUSE_S
+                continue
+            leg.keys.append((due, part, method))
+            due += KEY_S * len(part)
+
+    # -- calls of ours
+
+    def dial(self, link: WorkerLink, message: wire.Dial, now: float, draining: bool) -> None:
+        """An INVITE, in the journal before it leaves."""
+        trunk = self._accounts.trunks.get(message.trunk)
+        try:
+            if draining:
+                raise ConfigError("the gateway goes")
+            if message.trunk and trunk is None:
+                raise ConfigError(f"no trunk is called {message.trunk!r}")
+            uri = target(message.to, trunk)
+        except ConfigError as error:
+            link.send(wire.Placed(message.ask, 0, code=503 if draining else 404, reason=str(error)))
+            return
+        leg = self._leg(link, message, now)
+        try:
+            legs.attach(leg, link, message.slot)
+            self._journal.note(dialogs.Invite(leg.call_id))
+            leg.call.makeCall(uri, self._invite(leg, message, trunk))
+        except (IndexError, pj.Error) as error:
+            reason = error.reason if isinstance(error, pj.Error) else "no such slot"
+            link.calls.discard(leg.number)
+            self._journal.note(dialogs.Over(leg.call_id))
+            self._registry.destroy(leg)
+            link.send(wire.Placed(message.ask, 0, code=500, reason=reason))
+            return
+        self._count("dialled")
+        link.send(wire.Placed(message.ask, leg.number, leg.call_id))
+
+    def _leg(self, link: WorkerLink, message: wire.Dial, now: float) -> Leg:
+        number = self._registry.number()
+        account = self._accounts.account(message.trunk)
+        call = GatewayCall(account, account.queue, number)
+        leg = Leg(number, call, False, f"{uuid.uuid4()}", message.trunk, link=link, taken=True)
+        leg.deadline = now + message.ring_s
+        self._registry.add(leg)
+        link.calls.add(number)
+        return leg
+
+    def _invite(self, leg: Leg, message: wire.Dial, trunk: Trunk | None) -> "pj.CallOpParam":
+        prm = legs.operation(headers=[*(trunk.headers if trunk else ()), *message.headers.items()])
+        prm.opt.customCallId = leg.call_id
+        if message.from_ or message.display or (trunk and trunk.caller):
+            self._identity(prm, message, trunk)
+        return prm
+
+    def _identity(self, prm: "pj.CallOpParam", message: wire.Dial, trunk: Trunk | None) -> None:
+        info = self._accounts.account(message.trunk).getInfo()
+        host = trunk.host if trunk else info.uri.partition("@")[2]
+        shown = message.display.replace("\\", "").replace('"', "")
+        user = message.from_ or (trunk.caller or trunk.user if trunk else "")
+        address = (f'"{shown}" ' if shown else "") + f"<sip:{user}@{host}>"
+        how = trunk.identity if trunk else "from"
+        if how == "from":
+            prm.txOption.localUri = address
+        else:
+            name = "P-Asserted-Identity" if how == "pai" else "Remote-Party-ID"
+            legs.add_headers(prm.txOption, [(name, address)])
+
+    # -- what callbacks saw
+
+    def event(self, leg: Leg, event: CallEvent, now: float) -> None:
+        """One piece of news about a call."""
+        match event:
+            case State():
+                self._state(leg, event, now)
+            case Media():
+                self._media(leg, event, now)
+            case Key():
+                key = legs.key_of(leg, event.key, event.info, now)
+                self._tell(leg, key) if key else self._count("keys_twice")
+            case Referred():
+                code = 202 if event.code == 100 and not event.final else event.code
+                self._tell(leg, wire.ReferProgress(leg.number, code, event.reason, event.final))
+            case ReferRefused():
+                self._count("refer_refused")
+                log.warning("call.refer_refused", target=event.target, call=leg.number)
+            case Sent():
+                if not leg.inbound and not leg.answered:
+                    self._journal.note(dialogs.invited(SipText.of(event.text)))
+
+    def _state(self, leg: Leg, event: State, now: float) -> None:
+        text = SipText.of(event.text)
+        if event.state == DISCONNECTED:
+            self._over(leg, event)
+            return
+        if event.state == EARLY and not leg.inbound:
+            self._tell(leg, wire.Progress(leg.number, event.code, leg.media))
+        elif event.state > EARLY and event.text and not leg.answered:
+            leg.answered, leg.deadline = True, None
+            leg.headers = {} if leg.inbound else told(text)
+            leg.rx_changed = now
+            self._journal.note(dialogs.called(leg.text, text, leg.source) if leg.inbound else dialogs.placed(text))
+        if event.state == CONFIRMED:
+            self._up(leg, confirmed=True)
+
+    def _media(self, leg: Leg, event: Media, now: float) -> None:
+        leg.media = event.active
+        leg.rx_changed = now
+        if event.held != leg.held:
+            leg.held = event.held
+            self._tell(leg, wire.Held(leg.number, event.held))
+        self._up(leg, confirmed=False)
+
+    def _up(self, leg: Leg, *, confirmed: bool) -> None:
+        """Once, when it has been confirmed and has audio, whichever comes last."""
+        leg.confirmed = leg.confirmed or confirmed
+        if leg.confirmed and leg.media and not leg.told_up and not leg.told_gone:
+            leg.told_up = True
+            self._tell(leg, legs.up(leg))
+
+    def _tell(self, leg: Leg, message: wire.ToWorker) -> None:
+        if leg.link is not None and leg.taken and not leg.told_gone:
+            leg.link.send(message)
+
+    # -- its end
+
+    def end(self, leg: Leg, by: By, code: int, note: str, headers: dict[str, str] | None = None) -> None:
+        """Our own wish to end it. code: of a final answer to an INVITE that came, 0: 480."""
+        if leg.ending is not None:
+            return
+        leg.ending, leg.by, leg.note = CONFIRM_S, by, note
+        unanswered = leg.inbound and not leg.answered
+        code = 0 if not unanswered else code if 400 <= code < 700 else 480
+        legs.hang_up(leg, code, (headers or {}).items())
+
+    def _over(self, leg: Leg, event: State) -> None:
+        """pjsip knows of it no more."""
+        if leg.by == "far" and leg.answered and event.code == 408:
+            leg.by, leg.note = "gateway", "session timer"
+        leg.quality = event.quality or leg.quality
+        self._gone(leg, event.code, event.reason)
+        self._journal.note(dialogs.Over(leg.call_id))
+        if leg.link is not None:
+            leg.link.calls.discard(leg.number)
+        self._registry.destroy(leg)
+
+    def _gone(self, leg: Leg, code: int, reason: str) -> None:
+        if leg.told_gone or leg.link is None:
+            return
+        if leg.quality is not None:
+            self._tell(leg, leg.quality)
+        legs.silence(leg)
+        code = leg.code or (200 if leg.answered else code)
+        leg.link.send(wire.Gone(leg.number, code, leg.reason or reason, leg.by, leg.answered, leg.note))
+        leg.told_gone = True
+        leg.link.calls.discard(leg.number)
+
+    # -- what time brings
+
+    def look(self, leg: Leg, now: float, options: Options) -> None:
+        """Ten times a second."""
+        if leg.ending is not None:
+            leg.ending -= 0.1
+            if leg.ending <= 0:
+                self._gone(leg, 487 if not leg.answered else 200, "")
+            return
+        if leg.deadline is not None and now >= leg.deadline and not leg.answered:
+            leg.code, leg.reason = 408, "nobody answered"
+            self.end(leg, "gateway", 0, "ring time")
+            return
+        while leg.keys and leg.keys[0][0] <= now:
+            _, keys, method = leg.keys.pop(0)
+            legs.send_keys(leg, keys, method)
+        if leg.told_up and now - leg.looked >= 1.0:
+            leg.looked = now
+            self._listen(leg, now, options)
+
+    def _listen(self, leg: Leg, now: float, options: Options) -> None:
+        """Every second of a call that is up: is anything heard of it?"""
+        found = quality(leg.call, leg.number, leg.call.index)
+        if found is None:
+            return
+        leg.quality = found
+        if found.rx_packets != leg.rx_packets or leg.held:
+            leg.rx_packets, leg.rx_changed = found.rx_packets, now
+        elif options.media_timeout_s and now - leg.rx_changed >= options.media_timeout_s:
+            self._count("media_timeouts")
+            self.end(leg, "gateway", 0, "media timeout")
+            return
+        if now - leg.quality_at >= options.quality_s:
+            leg.quality_at = now
+            self._tell(leg, found)

@@ -1,0 +1,54 @@
+"""Every call, in one place, from its number to its destruction. Nothing of pjsua2 lives anywhere else.
+
+A `Call` that is collected late hangs up whoever has its id by then; so it is destroyed here, outside callbacks, once
+its end is known, and never by a reference that goes (reference/pjsua2.md 5.1).
+"""
+
+import itertools
+from collections.abc import Iterator
+
+from trunkline.bridge.sip.callbacks import GatewayCall
+from trunkline.bridge.sip.gateway_leg import Leg, silence
+
+
+class Registry:
+    """Calls by number."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.calls: dict[int, GatewayCall] = {}  # from the callback's first line on
+        self.legs: dict[int, Leg] = {}
+
+    def number(self) -> int:
+        """The next one; never used again."""
+        return next(self._numbers)
+
+    def add(self, leg: Leg) -> None:
+        """Known from now on."""
+        self.calls[leg.number] = leg.call
+        self.legs[leg.number] = leg
+
+    def __iter__(self) -> Iterator[Leg]:
+        return iter(list(self.legs.values()))
+
+    def __len__(self) -> int:
+        return len(self.legs)
+
+    def destroy(self, leg: Leg) -> None:
+        """Port first, then the call."""
+        silence(leg)
+        partner = leg.call.partner
+        if partner is not None:
+            partner.partner = None
+        self.legs.pop(leg.number, None)
+        call = self.calls.pop(leg.number, None)
+        if call is not None:
+            call.destroy()
+
+    def destroy_all(self) -> None:
+        """At the very end; calls without a leg among them."""
+        for leg in self:
+            self.destroy(leg)
+        for call in self.calls.values():
+            call.destroy()
+        self.calls.clear()

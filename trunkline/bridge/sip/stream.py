@@ -1,0 +1,35 @@
+"""A stream's figures, asked of pjsua while it is there: in the callback of a call's end, they go right after it."""
+
+from typing import Any
+
+import pjsua2 as pj
+
+from trunkline.bridge.sip.messages import Quality
+from trunkline.bridge.sip.outcomes import mos
+
+
+def quality(call: Any, number: int, index: int) -> Quality | None:
+    """Of the stream so far, `index` being the audio's in the SDP; None without one."""
+    if index < 0:
+        return None
+    try:
+        stream, stat = call.getStreamInfo(index), call.getStreamStat(index)
+    except pj.Error:
+        return None
+    received, sent, jitter = stat.rtcp.rxStat, stat.rtcp.txStat, stat.jbuf
+    rtt, codec = stat.rtcp.rttUsec.last / 1000, stream.codecName
+    expected = received.pkt + received.loss
+    loss = received.loss / expected if expected else 0.0
+    return Quality(
+        number,
+        codec,
+        received.pkt,
+        received.loss,
+        received.jitterUsec.mean / 1000,
+        sent.pkt,
+        sent.loss,
+        sent.jitterUsec.mean / 1000,
+        rtt,
+        float(jitter.avgDelayMsec),
+        mos(loss, rtt / 2 + jitter.avgDelayMsec + 20, codec=codec),
+    )
