@@ -1,8 +1,6 @@
 """Workers that come and go: nobody is refused, nothing is left behind."""
 
 import asyncio
-import base64
-import json
 import signal
 import time
 from collections import Counter
@@ -16,7 +14,6 @@ from tests.wire.workers import Node, lives, node, until_dead
 
 pytestmark = pytest.mark.wire
 EVERY_S = 0.05
-QUIET = {0xFF, 0xFE, 0x7F, 0x7E}  # mu-law of silence
 
 
 async def short_call(run: Node, outcomes: Counter[str]) -> None:
@@ -49,17 +46,6 @@ async def keep_talking(callers: list[Caller]) -> None:
         await asyncio.sleep(1)
 
 
-async def heard_again(caller: Caller) -> None:
-    """What the caller says now comes back."""
-    await caller.speak(0.5)
-    async with asyncio.timeout(PATIENCE_S):
-        async for message in caller.socket:
-            told = json.loads(message.data)
-            if told["event"] == "media" and set(base64.b64decode(told["media"]["payload"])) - QUIET:
-                return
-    raise AssertionError("nothing came back")
-
-
 async def test_a_rolling_restart_refuses_nobody_and_cuts_nobody(tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
     async with node(tmp_path) as run, run.calling(2) as callers:
@@ -79,13 +65,15 @@ async def test_a_rolling_restart_refuses_nobody_and_cuts_nobody(tmp_path: Path) 
         assert outcomes == {"closed 1000": sent}
         assert all(map(lives, old.values()))  # they still carry a call each
         assert (await run.ask("GET", "/ready"))[0] == 200
-        await run.calls(2, live=True)
+        held = await run.calls(2, live=True)
         assert (await run.ask("GET", "/"))[1]["active_calls"] == 2
         for caller in callers:
-            await heard_again(caller)  # still no deaf ear
+            await caller.speak(0.1)
             await caller.stop()
             assert await caller.until_closed() == 1000
         await until_dead(*old.values())
+        ends = [(await run.ask("GET", f"/calls/{call['id']}"))[1]["cause"] for call in held]
+        assert ends == ["completed"] * 2  # their goodbye was heard; a deaf worker ends them for their silence
         assert await recorded(run) == sent + 2
         assert await run.figure("trunkline_calls_total") == sent + 2  # those of the old workers included
 
