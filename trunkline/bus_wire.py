@@ -39,6 +39,7 @@ class Setup(_Message, frozen=True):
     row: int
     post: int = 1  # from 1
     workers: int = 1  # how many share the machine's recognisers
+    audiosocket_listeners: tuple[int, ...] = ()
 
 
 class Ready(_Message, frozen=True):

@@ -53,15 +53,16 @@ async def _serve(configuration: Configuration, create_key: bool, reread: Reread,
     with orders.listening(asyncio.get_running_loop()):
         listeners = listen(settings.server.host, settings.server.port)
         metrics_listeners = listen_at(settings.server.metrics_bind)
+        audiosocket_listeners = listen_at(settings.audiosocket.listen)
         if create_key:
             await first_key(settings)
         board = NodeBoard.create()
         try:
-            heritage = Heritage(listeners, metrics_listeners, board)
+            heritage = Heritage(listeners, metrics_listeners, board, audiosocket_listeners=audiosocket_listeners)
             far = await _other_nodes(settings, heritage)
             await _supervise(settings, heritage, far, orders, reread, console)
         finally:
-            for one in (*listeners, *metrics_listeners):
+            for one in (*listeners, *metrics_listeners, *audiosocket_listeners):
                 one.close()
             board.close()
     console.print("Stopped.")

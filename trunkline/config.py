@@ -210,6 +210,15 @@ class Sip(Section, frozen=True):
     trunk: tuple[SipTrunk, ...] = ()
 
 
+class AudioSocket(Section, frozen=True):
+    """[audiosocket]: Asterisk's own protocol, over TCP"""
+
+    listen: str = ""  # "host:port"; "": off
+    allow: tuple[str, ...] = ()  # addresses or networks beside this machine
+    rate: Literal[8000, 16000, 24000] = 8000  # Hz of what we send, and of kind 0x10
+    lines: tuple[str, ...] = ()  # "UUID=NUMBER"; empty: any UUID, no number
+
+
 class Log(Section, frozen=True):
     """[log]"""
 
@@ -232,6 +241,7 @@ class Settings(Section, frozen=True):
     ai: Ai = Ai()
     carriers: Carriers = Carriers()
     sip: Sip = Sip()
+    audiosocket: AudioSocket = AudioSocket()
     log: Log = Log()
     database_url: str = ""  # "" = SQLite file under data_dir
     redis_url: str = ""  # "" = this node is alone

@@ -5,14 +5,15 @@ import re
 from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
-from trunkline.config import Settings, Sip, SipTrunk
+from trunkline.config import AudioSocket, Settings, Sip, SipTrunk
 from trunkline.config_tree import Sources
 from trunkline.errors import ConfigError
 from trunkline.outcome import EndCause
-from trunkline.proxies import network
+from trunkline.proxies import address_of, network
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _HEADER = re.compile(r"[A-Za-z0-9_.!%*+`'~-]+")
+_LINE = re.compile(r"\s*[0-9A-Fa-f*-]+\s*=\s*\+?[0-9A-Za-z*#_.-]*\s*")
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
 
 
@@ -29,6 +30,7 @@ def complaints(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _server(settings)
     yield from _auth(settings)
     yield from _sip(settings.sip)
+    yield from _audiosocket(settings.audiosocket)
     turn = settings.ai.offline
     if turn.short_end_of_turn_s > turn.end_of_turn_s:
         most = f"must be at most ai.offline.end_of_turn_s ({turn.end_of_turn_s} s)"
@@ -68,9 +70,7 @@ def _server(settings: Settings) -> Iterator[tuple[str, str]]:
     for origin in server.cors_origins:
         if origin != "*" and not _is_url(origin, ("http", "https")):
             yield "server.cors_origins", f" has {origin!r}: must be https://HOST[:PORT] or *"
-    host, colon, port = server.metrics_bind.rpartition(":")
-    if server.metrics_bind and not (host and colon and port.isdecimal() and int(port) <= 65_535):
-        yield "server.metrics_bind", f" = {server.metrics_bind!r}: must be HOST:PORT"
+    yield from _place("server.metrics_bind", server.metrics_bind)
     if not server.host:
         yield "server.host", ' = "": must be an address such as 127.0.0.1, or 0.0.0.0 for all'
 
@@ -116,6 +116,34 @@ def _trunk(at: str, trunk: SipTrunk) -> Iterator[tuple[str, str]]:
         code, _, cause = row.partition("=")
         if not (code.strip().isdecimal() and 300 <= int(code) <= 699) or cause.strip() not in list(EndCause):
             yield f"{at}.outcomes", f' has {row!r}: must be "603=CAUSE", CAUSE one of {", ".join(EndCause)}'
+
+
+def _audiosocket(audiosocket: AudioSocket) -> Iterator[tuple[str, str]]:
+    yield from _place("audiosocket.listen", audiosocket.listen)
+    yield from _networks("audiosocket.allow", audiosocket.allow)
+    for line in audiosocket.lines:
+        if not _LINE.fullmatch(line):
+            yield "audiosocket.lines", f" has {line!r}: must be UUID=NUMBER; a * in the UUID stands for any digits"
+    host = audiosocket.listen.rpartition(":")[0]
+    if host and not (_is_loopback(host) or audiosocket.allow):
+        yield (
+            "audiosocket.listen",
+            (
+                f" = {audiosocket.listen!r}: other machines could call, and the protocol knows no password: "
+                'name those that may in audiosocket.allow, such as ["10.0.0.7"], or listen on 127.0.0.1'
+            ),
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    address = address_of(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _place(key: str, text: str) -> Iterator[tuple[str, str]]:
+    host, colon, port = text.rpartition(":")
+    if text and not (host and colon and port.isdecimal() and int(port) <= 65_535):
+        yield key, f" = {text!r}: must be HOST:PORT"
 
 
 def _networks(key: str, texts: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from trunkline.ai.tools import Tool
 from trunkline.api import build_app
 from trunkline.api_desk import DESK, Desk
 from trunkline.api_ops import metrics_app
+from trunkline.audiosocket_calls import AudioSocketCalls
 from trunkline.calls.store import CallStore
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import Settings
@@ -66,6 +67,7 @@ class Service:
         self._addresses: list[str] = []
         self._certificate: Certificate | None = None
         self._look_again: Callable[[], None] | None = None
+        self.audiosocket = ""  # audiosocket://host:port, where we listen for Asterisk
         self.app = build_app(settings, routes)
         self.app.cleanup_ctx.append(self._parts)
         self.app.cleanup_ctx.append(self._tls)
@@ -88,8 +90,9 @@ class Service:
             await self._runner.setup()
             crew = self._given.crew
             self._addresses = [url_of(one, "https" if self._certificate else "http") for one in sockets]
-            await self._open_door(self._runner, sockets, self._certificate)
+            await self._open_door(_http(self._runner), sockets, self._certificate)
             await self._listen_for_metrics(crew)
+            await self._listen_for_audiosocket(crew)
             await self.desk.warm_up()
             log.info("service.ready", addresses=self._addresses, agent=self.desk.minds.told())
         except BaseException:
@@ -106,13 +109,13 @@ class Service:
         await self._stack.aclose()
 
     async def _open_door(
-        self, runner: web.AppRunner, sockets: Sequence[socket.socket], certificate: Certificate | None = None
+        self,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        sockets: Sequence[socket.socket],
+        certificate: Certificate | None = None,
     ) -> None:
-        server, crew = runner.server, self._given.crew
-        if server is None:
-            raise UsageError("the application was not set up")
+        crew = self._given.crew
         tls = certificate.context if certificate else None
-        protocol = connections(server)
         if crew is None:
             door = Door(protocol, sockets, tls=tls)
         else:
@@ -217,4 +220,20 @@ class Service:
         runner = web.AppRunner(metrics_app(self.app[DESK]), handle_signals=False, access_log=None)
         self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await self._open_door(runner, sockets)
+        await self._open_door(_http(runner), sockets)
+
+    async def _listen_for_audiosocket(self, crew: Crew | None) -> None:
+        """Asterisk's own protocol, when an address is configured for it."""
+        sockets = listen_at(self.settings.audiosocket.listen) if crew is None else crew.audiosocket_listeners
+        if not sockets:
+            return
+        calls = await self._stack.enter_async_context(AudioSocketCalls(self.desk))
+        await self._open_door(calls.protocol, sockets)
+        self.audiosocket = url_of(sockets[0], "audiosocket")
+        log.info("audiosocket.listening", address=self.audiosocket)
+
+
+def _http(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+    if runner.server is None:
+        raise UsageError("the application was not set up")
+    return connections(runner.server)

@@ -52,6 +52,7 @@ class Crew:
     place: Place  # on the node's board
     bus: Bus
     metrics_listeners: Sequence[socket.socket] = ()
+    audiosocket_listeners: Sequence[socket.socket] = ()
 
 
 @dataclass(frozen=True, slots=True)

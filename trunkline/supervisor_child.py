@@ -67,10 +67,12 @@ class Heritage:
     metrics_listeners: Sequence[socket.socket]
     board: NodeBoard
     node: str = field(default_factory=node_name)  # part of every worker's name
+    audiosocket_listeners: Sequence[socket.socket] = ()
 
     def numbers(self) -> tuple[int, ...]:
         """The descriptors."""
-        return (*(one.fileno() for one in (*self.listeners, *self.metrics_listeners)), self.board.fd)
+        sockets = (*self.listeners, *self.metrics_listeners, *self.audiosocket_listeners)
+        return (*(one.fileno() for one in sockets), self.board.fd)
 
 
 async def start_worker(
@@ -90,6 +92,8 @@ async def start_worker(
         heritage.board.clear(row)
         ours.close()
         raise
-    fds = [tuple(one.fileno() for one in some) for some in (heritage.listeners, heritage.metrics_listeners)]
-    link.send(wire.Setup(name, settings, fds[0], fds[1], heritage.board.fd, row, post, settings.server.workers))
+    groups = (heritage.listeners, heritage.metrics_listeners, heritage.audiosocket_listeners)
+    fds = [tuple(one.fileno() for one in some) for some in groups]
+    workers = settings.server.workers
+    link.send(wire.Setup(name, settings, fds[0], fds[1], heritage.board.fd, row, post, workers, fds[2]))
     return Child(name, row, process, Member(name, link))

@@ -187,6 +187,11 @@ def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
         ('[auth]\nallow_unauthenticated = ["ws"]', "has 'ws': must be a path"),
         ('[server]\npublic_url = "voice.example"', "server.public_url = 'voice.example': must be https://"),
         ('[server]\nmetrics_bind = "9106"', "server.metrics_bind = '9106': must be HOST:PORT"),
+        ('[audiosocket]\nlisten = "9019"', "audiosocket.listen = '9019': must be HOST:PORT"),
+        ('[audiosocket]\nlisten = "0.0.0.0:9019"', "other machines could call, .* audiosocket.allow"),
+        ('[audiosocket]\nlines = ["xyz=1"]', "audiosocket.lines has 'xyz=1': must be UUID=NUMBER"),
+        ('[audiosocket]\nallow = ["lan"]', "audiosocket.allow has 'lan': must be an address"),
+        ('[audiosocket]\nrate = 16001', "audiosocket.rate"),
         ('[server]\ncors_origins = ["x"]', "server.cors_origins has 'x': must be https://"),
         ('database_url = "mysql://x/y"', "database_url begins with 'mysql': must be sqlite"),
         ('name = "${NOT_SET}"', r"name: \$\{NOT_SET\} is not set"),
@@ -260,3 +265,14 @@ def test_advice_names_the_command_as_it_is_typed_here(tmp_path: Path, monkeypatc
     monkeypatch.setattr("sys.prefix", "/nowhere")
     with pytest.raises(ConfigError, match=r"-m trunkline keys create"):
         require_safe_bind(read, has_keys=False)
+
+
+@pytest.mark.parametrize(
+    "more", ['listen = "[::1]:9019"', 'listen = "localhost:0"', 'listen = "0.0.0.0:1"\nallow = ["10.0.0.0/8"]']
+)
+def test_audiosocket_is_for_this_machine_and_those_that_are_named(tmp_path: Path, more: str) -> None:
+    assert load(written(tmp_path, f"[audiosocket]\n{more}")).audiosocket.listen
+
+
+def test_audiosocket_rate_from_the_environment(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ""), {"TRUNKLINE__AUDIOSOCKET__RATE": "16000"}).audiosocket.rate == 16000
