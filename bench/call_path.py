@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.ai.session import AiEvent, Brief, ReplyAudio, ReplyId, ReplyStarted
+from trunkline.ai.cascade.session_outbox import Outbox
+from trunkline.ai.session import Brief, ReplyAudio, ReplyId, ReplyStarted
 from trunkline.bridge.channel import Channel
 from trunkline.bridge.far_end import FarEnd
 from trunkline.bridge.leg import Answered, LegEvent, LegInfo
@@ -103,13 +104,14 @@ class NullSession:
     input_rate, output_rate = 16_000, 24_000
 
     def __init__(self) -> None:
-        self.said: Channel[AiEvent] = Channel(1000)
+        self.said = Outbox(20.0)
+        self.events, self.speak_to = self.said.events, self.said.speak_to
         self.frames = 0
 
-    def events(self) -> AsyncIterator[AiEvent]:
-        return self.said
-
     async def hear(self, frame: AudioFrame, far_dbov: float = 0.0) -> None:
+        self.frames += 1
+
+    def hear_now(self, frame: AudioFrame, far_dbov: float = 0.0) -> None:
         self.frames += 1
 
     async def _word(self, *_: Any) -> None: ...
@@ -175,10 +177,10 @@ async def tick(clock: HandClock, leg: NullLeg, session: NullSession, frames: int
         if kind == "up":
             leg.voice.put(AudioFrame(voice, 8000, 160 * number))
         elif kind == "down":
-            session.said.put(ReplyAudio(ReplyId("r1"), AudioFrame(said, 24_000)))
+            session.said.put_audio_now(ReplyAudio(ReplyId("r1"), AudioFrame(said, 24_000)))
         elif kind == "burst" and number % BURST == 0:
             for _ in range(min(BURST, frames - number)):
-                session.said.put(ReplyAudio(ReplyId("r1"), AudioFrame(said, 24_000)))
+                session.said.put_audio_now(ReplyAudio(ReplyId("r1"), AudioFrame(said, 24_000)))
         clock.now += FRAME_S
         leg.tick()
         for _ in range(TURNS):

@@ -3,11 +3,11 @@
 Every session passes the conformance suite `tests/conformance/session.py`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NewType, Protocol, TypeAlias
+from typing import Literal, NewType, Protocol, TypeAlias, runtime_checkable
 
 from trunkline.ai.tools import Json, Tool, ToolResult
 from trunkline.codecs.frame import AudioFrame
@@ -195,6 +195,29 @@ class AiSession(Protocol):
 
     async def resolve(self, result: ToolResult) -> None:
         """The answer to a `ToolCall`."""
+        ...
+
+
+SpeechSink: TypeAlias = Callable[[ReplyAudio], bool]
+"""Takes a piece of speech, or declines it: then it goes the way of all events. Returns at once."""
+
+
+@runtime_checkable
+class SpeaksStraight(Protocol):
+    """A session that may spare its consumer a task's turn per piece of speech."""
+
+    def speak_to(self, sink: SpeechSink) -> None:
+        """Offer speech to `sink` where it arises, but only while the consumer of `events()` has had everything before
+        it and waits. What `sink` takes is not among the events; what it raises is raised where they are awaited."""
+        ...
+
+
+@runtime_checkable
+class HearsStraight(Protocol):
+    """A session whose `hear` never waits."""
+
+    def hear_now(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
+        """As `hear`."""
         ...
 
 

@@ -4,9 +4,9 @@ One consumer per stream, no callbacks upward, audio forward only. Every leg pass
 `tests/conformance/leg.py`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.frame import AudioFrame
@@ -85,6 +85,16 @@ class Ended:
 
 
 LegEvent: TypeAlias = Ringing | Answered | Digit | Held | Resumed | Played | Oddity | Ended
+
+
+@runtime_checkable
+class Straight(Protocol):
+    """An `audio()` that may spare its consumer a task's turn per frame."""
+
+    def straight(self, sink: Callable[[AudioFrame], bool]) -> None:
+        """Offer frames to `sink` where they arrive, but only while the consumer has had everything before and waits.
+        What `sink` declines (False) goes to the consumer; what it raises is raised there. Returns at once."""
+        ...
 
 
 class CallLeg(Protocol):

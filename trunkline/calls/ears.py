@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Callable
 from typing import Protocol
 
-from trunkline.ai.session import AiSession
-from trunkline.bridge.leg import CallLeg
+from trunkline.ai.session import AiSession, HearsStraight
+from trunkline.bridge.leg import CallLeg, Straight
 from trunkline.clock import Clock
 from trunkline.codecs.frame import SAMPLE_BYTES, AudioFrame
 from trunkline.codecs.resample import Resampler
@@ -69,38 +69,63 @@ class Ears:
         self._far_dbov = far_dbov
         self._tap = tap
         self._session: AiSession | None = None
+        self._straight: HearsStraight | None = None  # the same, where it can
+        self._rate = self._input_rate = leg.info.codec.rate
+        self._resampler: Resampler | None = None
+        self._heard = 0  # samples, by this session
         self._attached = asyncio.Event()
         self.stream = StreamClock()
 
     def attach(self, session: AiSession | None) -> None:
         """Hear with this session from now on; None: with nobody, the leg keeps the last second."""
         self._session = session
+        self._straight = session if isinstance(session, HearsStraight) else None
         self.stream = StreamClock()
         if session is None:
             self._attached.clear()
-        else:
-            self._attached.set()
+            return
+        self._heard, self._input_rate = 0, session.input_rate
+        self._resampler = Resampler(self._rate, self._input_rate) if self._input_rate != self._rate else None
+        self._attached.set()
 
     async def run(self) -> None:
         """Pump until the leg ends. A session that fails to hear is reported by `lost` and let go."""
-        rate, input_rate, heard, session = self._leg.info.codec.rate, 0, 0, None
-        resampler: Resampler | None = None
-        async for frame in self._leg.audio():
+        voice = self._leg.audio()
+        if isinstance(voice, Straight):
+            voice.straight(self._hear_now)
+        async for frame in voice:
             now = self._clock.monotonic()
             if self._tap is not None:
                 self._tap.caller(now, frame.pcm)
-            while self._session is None:
+            while (session := self._session) is None:
                 await self._attached.wait()
-            if session is not self._session:
-                session, heard = self._session, 0
-                input_rate = session.input_rate
-                resampler = Resampler(rate, input_rate) if input_rate != rate else None
-            pcm = frame.pcm if resampler is None else resampler.push(frame.pcm)
-            there = AudioFrame(pcm, input_rate, heard)
-            heard += len(pcm) // SAMPLE_BYTES
-            self.stream.came(heard / input_rate, now)
             try:
-                await session.hear(there, self._far_dbov(now))
+                await session.hear(self._converted(frame, now), self._far_dbov(now))
             except ProviderError as exc:
-                self.attach(None)
-                self._lost(exc)
+                self._deaf(exc)
+
+    def _hear_now(self, frame: AudioFrame) -> bool:
+        """The same where the frame arrives, which costs no task's turn; False: nobody hears that way."""
+        session = self._straight
+        if session is None:
+            return False
+        now = self._clock.monotonic()
+        if self._tap is not None:
+            self._tap.caller(now, frame.pcm)
+        try:
+            session.hear_now(self._converted(frame, now), self._far_dbov(now))
+        except ProviderError as exc:
+            self._deaf(exc)
+        return True
+
+    def _converted(self, frame: AudioFrame, now: float) -> AudioFrame:
+        """At the session's rate, and at its place in what this session hears."""
+        pcm = frame.pcm if self._resampler is None else self._resampler.push(frame.pcm)
+        start, rate = self._heard, self._input_rate
+        self._heard = heard = start + len(pcm) // SAMPLE_BYTES
+        self.stream.came(heard / rate, now)
+        return AudioFrame(pcm, rate, start)
+
+    def _deaf(self, exc: ProviderError) -> None:
+        self.attach(None)
+        self._lost(exc)

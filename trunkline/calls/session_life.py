@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
-from trunkline.ai.session import AiEvent, AiProvider, AiSession, Brief, SessionLost
+from trunkline.ai.session import AiEvent, AiProvider, AiSession, Brief, ReplyAudio, SessionLost, SpeaksStraight
 from trunkline.ai.tools import Json
 from trunkline.calls.timeline import Turn
 from trunkline.errors import ProviderError
@@ -28,16 +29,19 @@ class SessionUp:
 SessionNews: TypeAlias = SessionUp | AiEvent
 Put: TypeAlias = Callable[[SessionNews, int], Awaitable[None]]
 Post: TypeAlias = Callable[[SessionNews, int], None]
+Speak: TypeAlias = Callable[[int, ReplyAudio], bool]
 
 
 class SessionLife:
     """`number` counts a call's sessions from 1. The last thing told is `SessionLost`, unless `end` came first."""
 
-    def __init__(self, provider: AiProvider, number: int, put: Put, post: Post) -> None:
+    def __init__(self, provider: AiProvider, number: int, put: Put, post: Post, speak: Speak) -> None:
+        """speak: takes speech of a session that can do without a task's turn, or declines it."""
         self.number = number
         self._provider = provider
         self._put = put
         self._post = post
+        self._speak = speak
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -56,6 +60,8 @@ class SessionLife:
         try:
             async with AsyncExitStack() as stack:
                 session = await _opened(stack, self._provider, brief)
+                if isinstance(session, SpeaksStraight):
+                    session.speak_to(partial(self._speak, self.number))
                 try:
                     await self._put(SessionUp(session), self.number)
                     lost = await self._follow(session.events()) or lost

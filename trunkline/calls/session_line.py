@@ -70,7 +70,7 @@ class SessionLine:
     def open(self, group: asyncio.TaskGroup, brief: Brief) -> None:
         """Open another one in a task of the group; its first news is `SessionUp`."""
         self.number += 1
-        self._life = SessionLife(self._provider, self.number, self._put, self._post)
+        self._life = SessionLife(self._provider, self.number, self._put, self._post, self._spoke)
         self._life.begin(group, brief)
 
     async def up(self, session: AiSession) -> None:
@@ -108,13 +108,17 @@ class SessionLine:
     # ── news ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _put(self, item: SessionNews, number: int) -> None:
+        if not (type(item) is ReplyAudio and self._spoke(number, item)):
+            await self._inbox.put(Happened(self._clock.monotonic(), number, item))
+
+    def _spoke(self, number: int, item: ReplyAudio) -> bool:
         """Speech is no decision: while the mind has nothing else to do, it goes where the mind would put it. A burst
         goes through the mind now and then, so that the bound of its inbox holds for whoever sends it."""
-        if type(item) is ReplyAudio and self._inbox.idle and number == self.number and self.past_mind < MOST_PAST_MIND:
-            self.past_mind += 1
-            self._speech.audio(self.key(item.reply), item.frame)
-        else:
-            await self._inbox.put(Happened(self._clock.monotonic(), number, item))
+        if not self._inbox.idle or number != self.number or self.past_mind >= MOST_PAST_MIND:
+            return False
+        self.past_mind += 1
+        self._speech.audio(self.key(item.reply), item.frame)
+        return True
 
     def _post(self, item: SessionNews, number: int) -> None:
         self._inbox.post(Happened(self._clock.monotonic(), number, item))

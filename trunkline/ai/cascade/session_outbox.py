@@ -4,7 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from trunkline.ai.session import AiEvent, ReplyAudio, ReplyEnded, ReplyId, ReplyStarted, ReplyText, SessionLost
+from trunkline.ai.session import (
+    AiEvent,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyId,
+    ReplyStarted,
+    ReplyText,
+    SessionLost,
+    SpeechSink,
+)
 
 _MOST_AUDIO_S = 2.0  # waiting for the consumer
 _MOST_EVENTS = 2000  # that are no audio: a consumer so far behind is gone
@@ -20,7 +29,8 @@ class Outbox:
         self._audio_s = 0.0
         self._dead: set[ReplyId] = set()
         self._over = False
-        self._waiter: asyncio.Future[None] | None = None  # of the consumer
+        self._waiter: asyncio.Future[None] | None = None  # of the consumer: not done while it waits and nothing is put
+        self._sink: SpeechSink | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -33,6 +43,10 @@ class Outbox:
     def full(self) -> bool:
         """Whether audio must wait."""
         return self._audio_s >= self._most_audio_s - 1e-6
+
+    def speak_to(self, sink: SpeechSink) -> None:
+        """See SpeaksStraight."""
+        self._sink = sink
 
     def put(self, event: AiEvent) -> None:
         """An event that is no audio; never waits."""
@@ -54,7 +68,7 @@ class Outbox:
 
     def put_audio_now(self, event: ReplyAudio) -> bool:
         """Speech whose source cannot wait; False when there was no room and it is gone."""
-        if self._over or event.reply in self._dead:
+        if self._over or event.reply in self._dead or self._taken(event):
             return True
         if self.full:
             return False
@@ -62,6 +76,18 @@ class Outbox:
         self._audio_s += event.frame.seconds
         self._tell_consumer()
         return True
+
+    def _taken(self, event: ReplyAudio) -> bool:
+        """By the sink, in this breath. A consumer that waits has had all that was put before."""
+        sink, waiter = self._sink, self._waiter
+        if sink is None or waiter is None or waiter.done():
+            return False
+        try:
+            return sink(event)
+        except Exception as wrong:  # the consumer's, not of whoever brought the speech
+            if not waiter.done():
+                waiter.set_exception(wrong)
+            return True
 
     def kill(self, reply: ReplyId) -> None:
         """No event of this reply comes out from here on."""

@@ -67,3 +67,11 @@ def of_network(error: Exception) -> Fault:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Fault(f"the server's certificate: {error.verify_message}", "tls", "stop", retryable=False)
     return Fault(str(error) or type(error).__name__, "network", "resume")
+
+
+def explained(fault: Fault, complaint: str) -> Fault:
+    """The fault, by what the server said in band before a close that says nothing."""
+    if complaint and fault.reason == "the connection ended":
+        code = int(fault.code) if fault.code.isdigit() else 1006
+        return of_close(code, complaint, set_up=True, handle=False)
+    return fault

@@ -13,7 +13,7 @@ import structlog
 
 from trunkline.ai.cascade.session_outbox import Outbox
 from trunkline.ai.gemini import words
-from trunkline.ai.gemini.faults import Broken, Fault, of_close
+from trunkline.ai.gemini.faults import Broken, Fault, explained
 from trunkline.ai.gemini.lease import Lease
 from trunkline.ai.gemini.link import Dial, Link
 from trunkline.ai.gemini.past import Role
@@ -33,6 +33,7 @@ from trunkline.ai.session import (
     ReplyEnded,
     ReplyId,
     SessionLost,
+    SpeechSink,
     Usage,
 )
 from trunkline.ai.tools import ToolResult
@@ -84,8 +85,7 @@ class GeminiSession:
         self._out = Outbox(MOST_AUDIO_S)
         self._tries = Tries(clock.monotonic(), settings.setup_timeout_s, settings.recover_s)
         self._link: Link | None = None
-        self._complaint = ""
-        self._keys, self._keys_at = "", 0.0
+        self._complaint, self._keys, self._keys_at = "", "", 0.0
         self._first = asyncio.Event()
         self._lost: SessionLost | None = None
         self._closed = False
@@ -128,6 +128,10 @@ class GeminiSession:
         """See AiSession."""
         return self._out.events()
 
+    def speak_to(self, sink: SpeechSink) -> None:
+        """See SpeaksStraight."""
+        self._out.speak_to(sink)
+
     async def opened(self, limit_s: float) -> SessionLost | None:
         """Wait for the first connection or its failure, at most `limit_s`."""
         try:
@@ -147,6 +151,10 @@ class GeminiSession:
     # ── the call's side ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def hear(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
+        """See `hear_now`."""
+        self.hear_now(frame, far_dbov)
+
+    def hear_now(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
         """Sent at once, or kept and sent later; never waits. UsageError for another rate."""
         if frame.rate != INPUT_RATE:
             raise UsageError(f"frame.rate: {frame.rate} Hz given, {INPUT_RATE} Hz wanted")
@@ -282,8 +290,7 @@ class GeminiSession:
         if turns.link and replay_from is not None:
             self._voice.tape.rewind(replay_from)
         said = turns.connected(now)
-        past = self._unknown(resumed=resumed)
-        if past:
+        if past := self._unknown(resumed=resumed):
             await link.seed(past, first=not resumed)
         for text in said:
             await link.say(text)
@@ -302,7 +309,7 @@ class GeminiSession:
         try:
             await link.follow(self._take)
         except Broken as broken:
-            return self._explained(broken.fault)
+            return explained(broken.fault, self._complaint)
         return Fault("nobody takes what the session says", "consumer", "stop", retryable=False)
 
     def _take(self, raw: bytes) -> bool:
@@ -320,12 +327,6 @@ class GeminiSession:
         self._about_connection(message, now)
         self._emit(self._turns.take(message, now))
         return self._out.over
-
-    def _explained(self, fault: Fault) -> Fault:
-        if self._complaint and fault.reason == "the connection ended":
-            code = int(fault.code) if fault.code.isdigit() else 1006
-            return of_close(code, self._complaint, set_up=True, handle=False)
-        return fault
 
     def _odd(self, message: ServerMessage) -> None:
         self.counters["odd_messages"] += 1
