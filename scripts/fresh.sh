@@ -38,13 +38,13 @@ inside() {  # inside SUITE COMMAND: with an empty environment, as a new user's s
 run_demo() {  # `make run` must show its call, serve, and stop when told
     inside "$1" 'set -m; export PORT=8766; make run >run.log 2>&1 & job=$!
         trap "kill -TERM -- -$job 2>/dev/null; wait $job" EXIT
-        for _ in $(seq 400); do
+        for _ in $(seq 900); do
             grep -q "Ctrl-C stops" run.log && break
             kill -0 $job 2>/dev/null || break
             sleep 1
         done
         sed -e "s/\r/\n/g" run.log | tail -n 60
-        grep -q "Ctrl-C stops" run.log || { echo "make run did not come up in 400 s"; exit 1; }
+        grep -q "Ctrl-C stops" run.log || { echo "make run did not come up in 900 s"; exit 1; }
         grep -q "A demonstration call" run.log && ! grep -q "demonstration call failed" run.log || exit 1
         kill -0 $job || { echo "make run does not go on serving"; exit 1; }'
 }
