@@ -1,4 +1,4 @@
-"""Calls seen and steered: list, record, timeline, transcript, recording, hang up, say."""
+"""Calls seen and steered: list, record, timeline, transcript, recording, hang up, say, transfer, keys."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +60,18 @@ class SayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the agent shall say now, word for word."""
 
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
+
+
+class TransferBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the caller goes once what is being said was heard: a number or a SIP address."""
+
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class KeysBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys for the far end, in order."""
+
+    keys: Annotated[str, msgspec.Meta(pattern=r"^[0-9*#A-D]{1,32}$")]
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -139,6 +151,29 @@ async def say(ask: Ask[Nothing, SayBody]) -> Answer:
     return Done(record.id, "saying")
 
 
+async def transfer(ask: Ask[Nothing, TransferBody]) -> Answer:
+    record, desk = await _live(ask), desk_of(ask.request)
+    refusal = desk.calls.transfer(record.id, ask.body.target)
+    if refusal is None:
+        with _reaching(record):
+            refusal = await desk.peers.transfer(record.owner, record.id, ask.body.target)
+    if refusal is None:
+        raise _over(record)
+    if refusal:
+        raise refuse(409, "The call cannot be transferred there", refusal, field="target", value=ask.body.target,
+                     allowed="a call on a telephone line (SIP), to a target of [sip] allow_transfer_to")  # fmt: skip
+    return Done(record.id, "transferring")
+
+
+async def dtmf(ask: Ask[Nothing, KeysBody]) -> Answer:
+    record, desk = await _live(ask), desk_of(ask.request)
+    if not desk.calls.send_digits(record.id, ask.body.keys):
+        with _reaching(record):
+            if not await desk.peers.send_digits(record.owner, record.id, ask.body.keys):
+                raise _over(record)
+    return Done(record.id, "sending")
+
+
 @contextmanager
 def _reaching(record: CallRecord) -> Iterator[None]:
     try:
@@ -204,5 +239,9 @@ ENDPOINTS: tuple[Row, ...] = (
     Endpoint("POST", "/calls/{id}/hangup", hangup, "End a live call", Nothing, Nothing, {202: Done},
              scope="calls:write", tag="calls", problems=(*_NO, 409, 503)),
     Endpoint("POST", "/calls/{id}/say", say, "Have the agent say something now", Nothing, SayBody, {202: Done},
+             scope="calls:write", tag="calls", problems=(*_NO, 409, 422, 503)),
+    Endpoint("POST", "/calls/{id}/transfer", transfer, "Hand the caller to a person", Nothing, TransferBody,
+             {202: Done}, scope="calls:write", tag="calls", problems=(*_NO, 409, 422, 503)),
+    Endpoint("POST", "/calls/{id}/dtmf", dtmf, "Send keys to the far end", Nothing, KeysBody, {202: Done},
              scope="calls:write", tag="calls", problems=(*_NO, 409, 422, 503)),
 )  # fmt: skip

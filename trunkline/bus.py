@@ -38,6 +38,26 @@ class Say(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+class Transfer(msgspec.Struct, frozen=True, tag=True):
+    """Hand a live call's caller on: answered by `Tried`."""
+
+    call_id: str
+    target: str
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """refusal: why not, "" when it is tried, None when there is no such live call."""
+
+    refusal: str | None
+
+
+class SendDigits(msgspec.Struct, frozen=True, tag=True):
+    """Send keys to the far end of a live call: answered by `Yes`."""
+
+    call_id: str
+    keys: str
+
+
 class Records(msgspec.Struct, frozen=True, tag=True):
     """The records so far of these live calls: answered by `Found`."""
 
@@ -50,7 +70,7 @@ class Found(msgspec.Struct, frozen=True, tag=True):
     records: tuple[CallRecord, ...]
 
 
-Question: TypeAlias = HangUp | Say | Records | wire.FiguresWanted | wire.Bury
+Question: TypeAlias = HangUp | Say | Transfer | SendDigits | Records | wire.FiguresWanted | wire.Bury
 _questions: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Question)
 
 
@@ -67,6 +87,14 @@ class Local(Protocol):
 
     async def say(self, call_id: str, text: str) -> bool:
         """Say something in a live call."""
+        ...
+
+    def transfer(self, call_id: str, target: str) -> str | None:
+        """Hand a live call's caller on."""
+        ...
+
+    def send_digits(self, call_id: str, keys: str) -> bool:
+        """Send keys in a live call."""
         ...
 
     def figures(self) -> list[Family]:
@@ -191,6 +219,16 @@ class Bus:
         """By its owner; our own is over."""
         return owner != self.name and (await self._ask(owner, Say(call_id, text), wire.Yes)).done
 
+    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+        """By its owner; our own is over."""
+        if owner == self.name:
+            return None
+        return (await self._ask(owner, Transfer(call_id, target), Tried)).refusal
+
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
+        """By its owner; our own is over."""
+        return owner != self.name and (await self._ask(owner, SendDigits(call_id, keys), wire.Yes)).done
+
     async def claim(self, carrier: str, call: str) -> bool:
         """The supervisor decides for the node, and with Redis for all; when it is away, what we know ourselves."""
         if (carrier, call) in self._lines:
@@ -263,6 +301,10 @@ async def _answer(question: Question, local: Local) -> msgspec.Struct:
             return wire.Yes(local.hang_up(call_id))
         case Say(call_id=call_id, text=text):
             return wire.Yes(await local.say(call_id, text))
+        case Transfer(call_id=call_id, target=target):
+            return Tried(local.transfer(call_id, target))
+        case SendDigits(call_id=call_id, keys=keys):
+            return wire.Yes(local.send_digits(call_id, keys))
         case Records(call_ids=ids):
             return Found(tuple(record for record in map(local.record, ids) if record is not None))
         case wire.FiguresWanted():

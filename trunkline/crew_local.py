@@ -31,6 +31,14 @@ class DeskLocal:
         """Say something in a live call."""
         return await self._desk.calls.say(call_id, text)
 
+    def transfer(self, call_id: str, target: str) -> str | None:
+        """Hand a live call's caller on."""
+        return self._desk.calls.transfer(call_id, target)
+
+    def send_digits(self, call_id: str, keys: str) -> bool:
+        """Send keys in a live call."""
+        return self._desk.calls.send_digits(call_id, keys)
+
     def figures(self) -> list[Family]:
         """Our figures."""
         return self._desk.metrics.families()

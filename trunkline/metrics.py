@@ -26,6 +26,7 @@ from trunkline.calls.events import (
     CallEnded,
     CallEvent,
     CallStarted,
+    LineQuality,
     Note,
     Odd,
     ReplyDone,
@@ -46,6 +47,9 @@ STAGE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0
 STOP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
 LENGTH_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 TOOL_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MOS_BUCKETS = (1.5, 2.0, 2.5, 3.0, 3.4, 3.6, 3.8, 4.0, 4.2, 4.5)
+LOSS_BUCKETS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.2)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -79,6 +83,9 @@ class Metrics:
         self._stop = made.histogram("barge_in_stop_seconds", "Barge-in judged to clear on the wire.", STOP_BUCKETS)
         self._replies = made.counter("replies", "Replies of agents, by whether the caller cut them.", "interrupted")
         self._tool = made.histogram("tool_seconds", "Time a tool took.", TOOL_BUCKETS, "tool", "ok")
+        self._mos = made.histogram("line_mos", "Estimated quality of telephone lines, a call each.", MOS_BUCKETS)
+        self._loss = made.histogram("line_loss_ratio", "Share of the caller's packets that were lost.", LOSS_BUCKETS)
+        self._jitter = made.histogram("line_jitter_seconds", "Jitter of the caller's packets.", JITTER_BUCKETS)
         self._used = made.counter("usage", "What providers consumed, in their own units.", "provider", "unit")
         self._odd = made.counter(
             "media_oddities", "Wrong things carriers sent, and that were survived.", "carrier", "kind"
@@ -169,6 +176,10 @@ class Metrics:
                 self._stop.observe(stop_ms / 1000)
             case ToolUsed(name=name, took_ms=took, ok=ok):
                 self._tool.labels(self._known("tool", name), "true" if ok else "false").observe(took / 1000)
+            case LineQuality(mos=mos, loss=loss, jitter_ms=jitter_ms):
+                self._mos.observe(mos)
+                self._loss.observe(loss)
+                self._jitter.observe(jitter_ms / 1000)
             case Odd(kind=kind):
                 self._odd.labels(fold.carrier, self._known("odd", kind)).inc()
             case Note(kind=kind):

@@ -39,6 +39,14 @@ class Peers(Protocol):
         """False: no such live call there, or no voice on it. Raises UnreachableError."""
         ...
 
+    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+        """Why it cannot be, "" when it is tried, None: no such live call there. Raises UnreachableError."""
+        ...
+
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
+        """False: no such live call there. Raises UnreachableError."""
+        ...
+
     async def claim(self, carrier: str, call: str) -> bool:
         """Take the only live stream that a carrier's call may have. False: it has one, at whichever worker of whichever
         node. To be released."""
@@ -95,6 +103,15 @@ class Alone:
         raise UnreachableError(f"{owner or 'nobody'} carries the call; it is no worker of this node")
 
     async def say(self, owner: str, call_id: str, text: str) -> bool:
+        """Raises UnreachableError, likewise."""
+        return await self.hang_up(owner, call_id)
+
+    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+        """Raises UnreachableError, likewise."""
+        await self.hang_up(owner, call_id)
+        return None
+
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
         """Raises UnreachableError, likewise."""
         return await self.hang_up(owner, call_id)
 

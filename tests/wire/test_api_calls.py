@@ -68,6 +68,28 @@ async def test_say_wants_a_text_and_a_live_call(tmp_path: Path) -> None:
         assert (await run.post("/calls/call_nobody/say", json={"text": "x"}))[0] == 404
 
 
+async def test_keys_are_sent_and_a_line_that_cannot_transfer_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path, provider=EchoProvider()) as run, calling(run) as caller:
+        (live,) = await run.calls(1, live=True)
+        path = f"/calls/{live['id']}"
+        for keys in ("", "12X", "1" * 33, "a"):
+            status, problem = await run.post(path + "/dtmf", json={"keys": keys})
+            assert (status, problem["field"]) == (422, "keys"), keys
+        assert await run.post(path + "/dtmf", json={"keys": "12#"}) == (
+            202,
+            {"call_id": live["id"], "status": "sending"},
+        )
+        status, problem = await run.post(path + "/transfer", json={"target": "+918069000000"})
+        assert (status, problem["field"]) == (409, "target")
+        assert "cannot be transferred on this line" in problem["detail"]
+        await caller.stop()
+        await caller.until_closed()
+        await run.calls(1, live=False)
+        for last, body in (("dtmf", {"keys": "1"}), ("transfer", {"target": "1001"})):
+            assert (await run.post(f"{path}/{last}", json=body))[0] == 409
+            assert (await run.post(f"/calls/call_nobody/{last}", json=body))[0] == 404
+
+
 async def test_timeline_and_transcript_of_live_and_ended_calls(tmp_path: Path) -> None:
     async with running(tmp_path, provider=EchoProvider()) as run:
         async with calling(run) as caller:

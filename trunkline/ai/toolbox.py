@@ -22,6 +22,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "null": (type(None),),
 }
+TRANSFER_S = 75.0  # a telephone rings for as long as it rings
 MOST_OF_ONE_ITEM = 100
 
 
@@ -359,7 +360,7 @@ def _transfer_tool(transfer_to: str) -> Tool:
         if not target:
             raise ToolError("target: calls cannot be transferred on this line; offer to take a message.")
         await request.call.transfer(target)
-        return {"status": "transferring"}
+        return {"status": "transferred"}
 
     target: Json = {"type": "string", "maxLength": 120, "description": "E.164 number or SIP URI; empty: the usual one"}
     return Tool(
@@ -367,6 +368,7 @@ def _transfer_tool(transfer_to: str) -> Tool:
         "Hand the caller to a person.",
         _schema(target=target),
         transfer_call,
+        timeout=TRANSFER_S,
         effect="write",
         filler="One moment, please.",
     )

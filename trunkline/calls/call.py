@@ -54,6 +54,7 @@ class Desk:
     data_dir: Path
     failure: Failure = field(default_factory=Failure)
     phrases: Mapping[str, Phrases] = field(default_factory=dict)  # by agent: what can be said without a session
+    transfer_to: Sequence[str] = ()  # numbers, patterns, SIP addresses
 
 
 class Call:
@@ -79,6 +80,7 @@ class Call:
             protect_greeting=agent.protect_greeting,
             failure=desk.failure,
             phrases=desk.phrases.get(agent_name, {}),
+            transfer_to=desk.transfer_to,
         )
         self.conversation = Conversation(leg, setting, self.journal, desk.clock, self._recording)
 
@@ -173,6 +175,7 @@ class Call:
                 _log.error("recording.failed", error=str(exc))
                 self.journal.counters["recording_errors"] += 1
             self.journal.counters["recording_samples_dropped"] = self._recording.dropped_samples
+        self.conversation.telephone.tell_quality(self.journal)
         self.journal.emit(CallEnded.of(self.journal.now(), outcome, self._counters()))
         await self._keep("finish", self._desk.store.finish(self.record()))
 

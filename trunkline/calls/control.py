@@ -1,9 +1,11 @@
 """What a tool may do to its call: requests to the mind, never the call itself."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from trunkline.bridge.telephony import Transferred
 from trunkline.errors import ToolError
 from trunkline.outcome import EndCause, Fault
 
@@ -38,17 +40,39 @@ class HangUp:
     fault: Fault = "nobody"
 
 
-Request: TypeAlias = Close | Say | SendDigits | HangUp
+@dataclass(frozen=True, slots=True, eq=False)
+class Transfer:
+    """Hand the caller to `target`; `result` is there when that is done, or was not possible."""
+
+    target: str
+    result: "asyncio.Future[Transferred]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def end(self, result: Transferred) -> None:
+        """Tell whoever still waits."""
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+Request: TypeAlias = Close | Say | SendDigits | HangUp | Transfer
 
 
 class Control:
     """The `CallControl` of one call."""
 
-    def __init__(self, call_id: str, caller: str, tenant: str, ask: Callable[[Request], None]) -> None:
+    def __init__(
+        self,
+        call_id: str,
+        caller: str,
+        tenant: str,
+        ask: Callable[[Request], None],
+        transfer: Callable[[str], Transfer],
+    ) -> None:
+        """transfer: begins one; raises ToolError where that cannot be."""
         self._call_id = call_id
         self._caller = caller
         self._tenant = tenant
         self._ask = ask
+        self._transfer = transfer
 
     @property
     def call_id(self) -> str:
@@ -70,11 +94,15 @@ class Control:
         self._ask(Close())
 
     async def transfer(self, target: str) -> None:
-        """Always refused: no leg of this release can hand a caller over."""
-        raise ToolError("Calls cannot be transferred on this line. Offer to take a message or a call back instead.")
+        """Hand the caller to `target`; returns once they are there. ToolError when the line cannot, when the target is
+        not allowed, or when it does not take the call: then the caller is still with us."""
+        result = await self._transfer(target).result
+        if not result.done:
+            why = f"{result.code or ''} {result.reason}".strip() or "no answer"
+            raise ToolError(f"The transfer did not work ({why}); the caller is still on the line.")
 
     async def send_digits(self, keys: str) -> None:
-        """Play keys to the far end as tones. ToolError when one is not a key of a telephone, or there are too many."""
+        """Send keys to the far end. ToolError when one is not a key of a telephone, or there are too many."""
         wrong = sorted(set(keys) - KEYS)
         if wrong or not 0 < len(keys) <= MOST_KEYS:
             raise ToolError(f"keys: {keys!r} must be 1 to {MOST_KEYS} of 0-9 * # A-D")

@@ -25,7 +25,7 @@ from trunkline.ai.session import (
 )
 from trunkline.ai.tools import ToolResult
 from trunkline.bridge.leg import Answered, CallLeg, Digit, Ended, Held, Oddity, Played, Resumed, Ringing
-from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDigits
+from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDigits, Transfer
 from trunkline.calls.ears import Ears
 from trunkline.calls.events import CallerSilent, CallerSpeaking, KeyPressed
 from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone
@@ -40,6 +40,7 @@ from trunkline.calls.sentences import Kind
 from trunkline.calls.session_life import SessionUp, resumed
 from trunkline.calls.session_line import SessionLine
 from trunkline.calls.speech import Reply, Speech, Verdict
+from trunkline.calls.telephone import Telephone, TransferOver
 from trunkline.calls.toolbench import Toolbench
 from trunkline.clock import Clock
 from trunkline.outcome import EndCause, Fault, Outcome
@@ -68,13 +69,13 @@ class Conversation:
         self._last_words: LastWords | None = None  # being said: the call is given up
         self._policy = Policy(setting.limits, clock.monotonic(), protect_greeting=setting.protect_greeting)
         self._scribe = Scribe(journal)
-        self._control = Control(self._brief.call_id, self._brief.caller, setting.tenant, self.ask)
-        self._tools = Toolbench(self._brief.tools, self._control, journal, clock, self._tool_done, self.ask)
+        self.telephone = Telephone(leg, setting.transfer_to, self._own, self._scribe, self._post)
+        control = Control(self._brief.call_id, self._brief.caller, setting.tenant, self.ask, self.telephone.transfer)
+        self._tools = Toolbench(self._brief.tools, control, journal, clock, self._tool_done, self.ask)
         self._group: asyncio.TaskGroup
         self._pumps: list[asyncio.Task[None]] = []
         self._turn = 0
         self._caller_had_turn = False
-        self._held = False  # on hold nobody is asked whether they are there
         self._replied = False  # the first reply is the greeting, if there is one
         self._media_gone_at: float | None = None
         self._outcome: Outcome | None = None
@@ -130,6 +131,7 @@ class Conversation:
         for task in self._pumps:
             task.cancel()
         self._tools.stop()
+        self.telephone.stop()
         self._line.end()
         self._speech.abandon()
 
@@ -167,7 +169,7 @@ class Conversation:
         if self._last_words is not None:
             return min(self._last_words.until, self._speech.deadline(), gone)
         lifeline = self._lifeline.deadline(watched=self._line.watched) if self._line.number else float("inf")
-        return min(self._policy.deadline(), self._speech.deadline(), gone, lifeline)
+        return min(self._policy.deadline(), self._speech.deadline(), gone, lifeline, self.telephone.deadline())
 
     async def _tick(self, now: float) -> Outcome | None:
         """What time alone brings about."""
@@ -177,8 +179,9 @@ class Conversation:
             return Outcome(EndCause.MEDIA_LOST, "carrier")
         if self._last_words is not None:
             return self._last_words.outcome if now >= self._last_words.until else None
-        heard_until, busy = self._speech.heard_until(now), self._tools.busy() or self._held
+        heard_until, busy = self._speech.heard_until(now), self._tools.busy() or self.telephone.busy
         audible = self._speech.audible()
+        self.telephone.due(now, self._group, audible=audible)
         self._policy.heard(heard_until)
         match self._policy.due(now, busy=audible or busy):
             case Prompt(count=count):
@@ -211,10 +214,9 @@ class Conversation:
                 await self._tell_verdicts(self._speech.played(label, dropped=dropped))
             case Answered():
                 self._begin()
-            case Ringing() | Held() | Resumed():
-                self._held = isinstance(item, Held)
+            case Ringing() | Held() | Resumed() | SendDigits() | Transfer() | TransferOver():
                 self._policy.active(at)
-                self._scribe.note(type(item).__name__.lower())
+                return self.telephone.take(item, at, self._turn)
             # the session
             case CallerStartedSpeaking():
                 await self._caller_started(item, at)
@@ -254,9 +256,6 @@ class Conversation:
             case Say(text=text):
                 self._policy.active(at)
                 await self._line.tell(lambda session: session.prompt("say", text))
-            case SendDigits(keys=keys):
-                self._scribe.note("digits_sent", str(len(keys)))
-                self._own.keys(keys, turn=self._turn)
             case HangUp(cause=cause, fault=fault):
                 return Outcome(cause, fault)
             case _:

@@ -134,6 +134,16 @@ class Note(_Event, frozen=True):
     text: str = ""
 
 
+class LineQuality(_Event, frozen=True):
+    """How good a telephone line was over the whole call, by the gateway's own count and the far end's reports."""
+
+    codec: str
+    loss: float  # share of the caller's packets that did not arrive, 0 to 1
+    jitter_ms: float
+    rtt_ms: float  # 0: the far end sent no report
+    mos: float  # estimate, 1 to 4.5
+
+
 class CallbackOwed(_Event, frozen=True):
     """No session could be had, and the caller was promised a call back (`[failure] after_failure`)."""
 
@@ -171,6 +181,7 @@ CallEvent: TypeAlias = (
     | ToolUsed
     | Odd
     | Note
+    | LineQuality
     | CallbackOwed
     | CallEnded
 )

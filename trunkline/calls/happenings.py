@@ -1,5 +1,6 @@
 """Everything that the one mind of a call decides about, and what the call is held with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ from trunkline.bridge.leg import LegEvent
 from trunkline.calls.control import Request
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.session_life import SessionUp
+from trunkline.calls.telephone import TransferOver
 from trunkline.config import Failure, Limits
 
 
@@ -29,7 +31,7 @@ class LegSilent:
     """The leg's events ended without `Ended`."""
 
 
-Item: TypeAlias = LegEvent | AiEvent | SessionUp | ToolDone | EarsOver | LegSilent | Request
+Item: TypeAlias = LegEvent | AiEvent | SessionUp | ToolDone | EarsOver | LegSilent | Request | TransferOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,4 @@ class Setting:
     protect_greeting: bool = False
     failure: Failure = field(default_factory=Failure)
     phrases: Phrases = field(default_factory=dict)  # what can be said without a session
+    transfer_to: Sequence[str] = ()  # where calls may be transferred

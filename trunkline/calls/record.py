@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, Used
+from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, LineQuality, Used
 from trunkline.calls.timeline import Timeline, Turn, TurnFold, of_record
 
 CALLBACK = "callback"  # label of a call whose caller was promised one: "owed"
@@ -50,6 +50,8 @@ def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") 
                     usage[f"{provider}.{unit}"] = usage.get(f"{provider}.{unit}", 0.0) + amount
             case CallbackOwed():
                 labels[CALLBACK] = "owed"
+            case LineQuality():
+                labels.update(_line(event))
             case CallEnded():
                 ended = event
             case _:
@@ -73,6 +75,17 @@ def timeline(record: CallRecord, now: datetime) -> Timeline:
     """The timeline of a stored call; `now` measures one that is still live."""
     duration_s = ((record.ended_at or now) - record.started_at).total_seconds()
     return of_record(record.id, record.agent, duration_s, record.turns, record.cause)
+
+
+def _line(quality: LineQuality) -> dict[str, str]:
+    """Labels of a telephone line's quality, in the field's units."""
+    return {
+        "line_codec": quality.codec,
+        "line_loss": f"{quality.loss:.4f}",
+        "line_jitter_ms": f"{quality.jitter_ms:.1f}",
+        "line_rtt_ms": f"{quality.rtt_ms:.1f}",
+        "line_mos": f"{quality.mos:.2f}",
+    }
 
 
 def _moment(opening: CallRecord, at_s: float | None) -> datetime | None:

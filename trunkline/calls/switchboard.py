@@ -14,7 +14,7 @@ from trunkline.ai.tools import Tool
 from trunkline.bridge.leg import CallLeg
 from trunkline.calls import routing, timeline
 from trunkline.calls.call import Call, Desk
-from trunkline.calls.control import HangUp, Say
+from trunkline.calls.control import HangUp, Say, SendDigits
 from trunkline.calls.events import CallEvent, Observer
 from trunkline.calls.record import CallRecord
 from trunkline.calls.sentences import Phrases
@@ -22,7 +22,7 @@ from trunkline.calls.store import CallStore
 from trunkline.calls.timeline import Timeline
 from trunkline.clock import Clock
 from trunkline.config import Agent, Failure, Limits, Route
-from trunkline.errors import AdmissionError, ConfigError
+from trunkline.errors import AdmissionError, ConfigError, ToolError
 from trunkline.outcome import EndCause
 
 RETRY_AFTER_S = 5.0
@@ -141,6 +141,7 @@ class Switchboard:
         room: Room | None = None,
         failure: Failure | None = None,
         phrases: Mapping[str, Phrases] | None = None,
+        transfer_to: Sequence[str] = (),
     ) -> None:
         """default_profile: the key of `providers` for agents without a profile of their own; "": the first one.
         room: where `limits.max_calls` and the providers' calls are counted; None: here.
@@ -154,8 +155,9 @@ class Switchboard:
         self._default_agent = default_agent
         self._default_profile = default_profile or next(iter(providers), "")
         self._desk = Desk(
-            limits, store, tools or {}, clock, observers, worker, data_dir, failure or Failure(), phrases or {}
-        )
+            limits, store, tools or {}, clock, observers, worker, data_dir, failure or Failure(), phrases or {},
+            transfer_to,
+        )  # fmt: skip
         self._calls: dict[str, Call] = {}
         self._room: Room = room or OwnRoom(limits.max_calls)
         self._knocking = 0  # sockets whose call has not begun
@@ -322,6 +324,25 @@ class Switchboard:
             return False
         call.conversation.ask(Say(text))
         return True
+
+    def transfer(self, call_id: str, target: str) -> str | None:
+        """Hand the caller on, once what is being said was heard. Why that cannot be; "": it is tried; None: there is no
+        such call here."""
+        call = self._calls.get(call_id)
+        if call is None:
+            return None
+        try:
+            call.conversation.telephone.transfer(target)
+        except ToolError as refused:
+            return str(refused)
+        return ""
+
+    def send_digits(self, call_id: str, keys: str) -> bool:
+        """Send keys to the far end. False when there is no such call here."""
+        call = self._calls.get(call_id)
+        if call:
+            call.conversation.ask(SendDigits(keys))
+        return call is not None
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 

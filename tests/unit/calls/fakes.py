@@ -344,6 +344,7 @@ class Line:
         routes: Sequence[Route] = (),
         failure: Failure | None = None,
         phrases: Phrases | None = None,
+        transfer_to: Sequence[str] = (),
     ) -> None:
         self.leg = leg or FakeLeg()
         self.provider = provider or FakeProvider()
@@ -363,6 +364,7 @@ class Line:
             data_dir=data_dir,
             failure=failure,
             phrases={"receptionist": phrases or {}},
+            transfer_to=transfer_to,
         )
         self._task: asyncio.Task[CallRecord]
 

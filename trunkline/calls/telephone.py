@@ -1,0 +1,174 @@
+"""What a conversation does on legs that are telephone lines: hand the caller on, send keys, know that it is on hold.
+
+Where a call may be transferred to is the operator's word (`[sip] allow_transfer_to`), never the model's: transfers cost
+money. A transfer waits until what is being said was heard.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trunkline.bridge.leg import CallLeg, Held, Resumed, Ringing
+from trunkline.bridge.telephony import TelephonyLeg, Transferred
+from trunkline.calls.control import SendDigits, Transfer
+from trunkline.calls.events import LineQuality
+from trunkline.calls.journal import Journal
+from trunkline.calls.own_words import OwnWords
+from trunkline.calls.scribe import Scribe
+from trunkline.errors import ToolError
+from trunkline.outcome import EndCause, Outcome
+
+SETTLE_S: Final = 0.5  # a sentence may still begin within this
+LONGEST_WORDS_S: Final = 8.0  # what is being said then is cut
+INF: Final = float("inf")
+CANNOT: Final = "Calls cannot be transferred on this line. Offer to take a message or a call back instead."
+_SEPARATORS: Final = str.maketrans("", "", " -.()")
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOver:
+    """A transfer was done, or not."""
+
+    result: Transferred
+
+
+class Telephone:
+    """One call's, for its mind."""
+
+    def __init__(
+        self,
+        leg: CallLeg,
+        allowed: Sequence[str],
+        own: OwnWords,
+        scribe: Scribe,
+        post: Callable[[Transfer | TransferOver], None],
+    ) -> None:
+        """allowed: numbers, patterns with `*`, SIP addresses; post: hands something to the mind."""
+        self._leg = leg if isinstance(leg, TelephonyLeg) else None
+        self._allowed = allowed
+        self._own = own
+        self._scribe = scribe
+        self._post = post
+        self._asked: list[Transfer] = []  # nobody may wait for one that is forgotten
+        self._wanted: Transfer | None = None
+        self._since = 0.0
+        self._look_at = INF
+        self._going = False
+        self._held = False
+
+    @property
+    def busy(self) -> bool:
+        """On hold or being transferred: nobody is asked whether they are there."""
+        return self._held or self._wanted is not None
+
+    def refusal(self, target: str) -> str:
+        """Why the caller cannot be handed to `target`; "" when it can be tried."""
+        if self._leg is None:
+            return CANNOT
+        if not may_transfer(target, self._allowed):
+            return f"target: calls may not be transferred to {target!r}. Offer to take a message instead."
+        return "A transfer is going on already." if self._wanted is not None else ""
+
+    def transfer(self, target: str) -> Transfer:
+        """Ask the mind for it. Raises ToolError with the refusal."""
+        if refusal := self.refusal(target):
+            raise ToolError(refusal)
+        transfer = Transfer(target)
+        self._asked.append(transfer)
+        self._post(transfer)
+        return transfer
+
+    def take(
+        self, item: Ringing | Held | Resumed | SendDigits | Transfer | TransferOver, now: float, turn: int
+    ) -> Outcome | None:
+        """What happened, or is asked for. The call's outcome when the caller is in other hands now."""
+        match item:
+            case SendDigits(keys=keys):
+                self._keys(keys, turn)
+            case Transfer():
+                self._want(item, now)
+            case TransferOver(result=result):
+                return self._over(result)
+            case _:
+                self._held = isinstance(item, Held)
+                self._scribe.note(type(item).__name__.lower())
+        return None
+
+    def deadline(self) -> float:
+        """When to ask `due` next, at the latest (clock, s)."""
+        return self._look_at
+
+    def due(self, now: float, group: asyncio.TaskGroup, *, audible: bool) -> None:
+        """Start what is to be started."""
+        if self._wanted is None or self._going or now < self._look_at:
+            return
+        if audible and now < self._since + LONGEST_WORDS_S:
+            self._look_at = now + 0.1
+            return
+        self._going, self._look_at = True, INF
+        group.create_task(self._transfer(self._wanted), name="transfer")
+
+    def stop(self) -> None:
+        """The call is over: what has not begun never will."""
+        self._look_at = INF
+        for transfer in self._asked:
+            if transfer is not self._wanted or not self._going:
+                transfer.end(Transferred(False, reason="the call is over"))
+
+    def tell_quality(self, journal: Journal) -> None:
+        """At the end, where the line knows."""
+        if self._leg is not None and (told := self._leg.quality()) is not None:
+            journal.emit(LineQuality(journal.now(), told.codec, told.loss, told.jitter_ms, told.rtt_ms, told.mos))
+
+    def _keys(self, keys: str, turn: int) -> None:
+        """For the far end: as what they are where the line can, else as tones."""
+        self._scribe.note("digits_sent", str(len(keys)))
+        if self._leg is not None:
+            self._leg.send_digits(keys)
+        else:
+            self._own.keys(keys, turn=turn)
+
+    def _want(self, transfer: Transfer, now: float) -> None:
+        if refusal := self.refusal(transfer.target):
+            transfer.end(Transferred(False, reason=refusal))
+            return
+        self._scribe.note("transfer", transfer.target)
+        self._wanted, self._since, self._look_at = transfer, now, now + SETTLE_S
+
+    def _over(self, result: Transferred) -> Outcome | None:
+        self._wanted, self._going = None, False
+        if result.done:
+            self._scribe.note("transferred")
+            return Outcome(EndCause.COMPLETED, "nobody", "transferred")
+        self._scribe.note("transfer_failed", f"{result.code or ''} {result.reason}".strip())
+        return None
+
+    async def _transfer(self, transfer: Transfer) -> None:
+        assert self._leg is not None
+        result = await self._leg.transfer(transfer.target)
+        transfer.end(result)
+        self._post(TransferOver(result))
+
+
+def may_transfer(target: str, allowed: Sequence[str]) -> bool:
+    """Whether `target` is one of the numbers, patterns and addresses. `*` stands for anything but `@`, `?` and `;`: a
+    pattern for numbers allows no address, one for a domain no other."""
+    wanted = _plain(target)
+    return bool(wanted) and any(re.fullmatch(_pattern(_plain(one)), wanted) for one in allowed)
+
+
+def usual_target(allowed: Sequence[str]) -> str:
+    """Where a transfer goes that names nobody: the first of them that is no pattern."""
+    return next((one for one in allowed if "*" not in one), "")
+
+
+def _pattern(allowed: str) -> str:
+    return re.escape(allowed).replace(r"\*", r"[^@?;]*")
+
+
+def _plain(target: str) -> str:
+    """Addresses in lower case, numbers without separators."""
+    text = target.strip()
+    return text.lower() if ":" in text or "@" in text else text.translate(_SEPARATORS)
