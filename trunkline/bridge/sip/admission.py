@@ -38,7 +38,7 @@ class Admission:
         self._fixed: dict[str, list[Network]] = {trunk.name: networks(trunk.allow) for trunk in options.trunks}
         self._allowed = networks(options.allow)
         users = {user.name: user.password for user in options.users}
-        self._digest = Digest(options.realm, users) if users else None
+        self._digest = Digest(options.realm, users, options.algorithms) if users else None
         self._resolved: Mapping[str, Sequence[Network]] = {}
 
     def resolve(self, resolved: Mapping[str, Iterable[str]]) -> None:

@@ -14,7 +14,7 @@ import pjsua2 as pj
 
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.ports import RingPort
-from trunkline.bridge.sip.stream import quality
+from trunkline.bridge.sip.stream import Negotiated, negotiated, quality
 
 DISCONNECTED: Final = int(pj.PJSIP_INV_STATE_DISCONNECTED)
 CONFIRMED: Final = int(pj.PJSIP_INV_STATE_CONFIRMED)
@@ -51,7 +51,7 @@ class Media:
 
     active: bool
     held: bool  # by the far end
-    index: int = -1
+    stream: Negotiated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
                 continue
             self.index = found.index
             self._connect(found)
-            self.queue.put(self.number, Media(True, found.status == _REMOTE_HOLD, found.index))
+            self.queue.put(self.number, Media(True, found.status == _REMOTE_HOLD, negotiated(self, found.index)))
             return
         self.queue.put(self.number, Media(False, False))
 

@@ -12,7 +12,7 @@ import re
 import secrets
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["ok", "none", "stale", "wrong"]
@@ -51,8 +51,15 @@ def response(method: str, password: str, given: Mapping[str, str]) -> str:
 class Digest:
     """One realm and its users. Times are seconds of any clock that all calls share."""
 
-    def __init__(self, realm: str, users: Mapping[str, str], key: bytes | None = None) -> None:
-        """users: name → password."""
+    def __init__(
+        self,
+        realm: str,
+        users: Mapping[str, str],
+        algorithms: Iterable[str] = ("SHA-256", "MD5"),
+        key: bytes | None = None,
+    ) -> None:
+        """users: name → password. Raises KeyError for an algorithm that is none of ours."""
+        self._algorithms = {name: _ALGORITHMS[name] for name in algorithms}
         self._realm = realm
         self._users = users
         self._key = key or secrets.token_bytes(32)
@@ -63,7 +70,8 @@ class Digest:
         nonce = self._nonce(source, now, salt or secrets.token_bytes(4))
         late = ", stale=true" if stale else ""
         return [
-            f'Digest realm="{self._realm}", nonce="{nonce}", algorithm={name}, qop="auth"{late}' for name in _ALGORITHMS
+            f'Digest realm="{self._realm}", nonce="{nonce}", algorithm={name}, qop="auth"{late}'
+            for name in self._algorithms
         ]
 
     def _nonce(self, source: str, now: float, salt: bytes) -> str:
@@ -76,7 +84,7 @@ class Digest:
     def check(self, header: str, method: str, source: str, now: float) -> tuple[Verdict, str]:
         """The verdict on an `Authorization` header, and the user's name when it is "ok". "none": not a try at all."""
         given = fields(header)
-        if not given or given.get("realm") != self._realm:
+        if not given or given.get("realm") != self._realm or not self._asked(given):
             return "none", ""
         if not self._genuine(given.get("nonce", ""), source):
             return "stale", ""  # another process's, another address's, or made up
@@ -85,6 +93,9 @@ class Digest:
         if self._aged(given["nonce"], now) or not self._counted(given):
             return "stale", ""
         return "ok", given["username"]
+
+    def _asked(self, given: Mapping[str, str]) -> bool:
+        return given.get("algorithm", "MD5").upper() in self._algorithms
 
     def _genuine(self, nonce: str, source: str) -> bool:
         try:

@@ -139,8 +139,7 @@ class Calls:
     def _keys(self, leg: Leg, message: wire.SendDigits, now: float) -> None:
         method = message.method
         if method in ("auto", "inband"):
-            stream = leg.call.getStreamInfo(leg.call.index)
-            method = "rfc4733" if stream.audTxEventPt >= 0 else "info"
+            method = "rfc4733" if leg.stream is not None and leg.stream.digits else "info"
         due = max([now, *(at for at, _, _ in leg.keys)])
         for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
             if part == ",":
@@ -247,6 +246,7 @@ class Calls:
 
     def _media(self, leg: Leg, event: Media, now: float) -> None:
         leg.media = event.active
+        leg.stream = event.stream or leg.stream
         leg.rx_changed = now
         if event.held != leg.held:
             leg.held = event.held
@@ -258,7 +258,13 @@ class Calls:
         leg.confirmed = leg.confirmed or confirmed
         if leg.confirmed and leg.media and not leg.told_up and not leg.told_gone:
             leg.told_up = True
-            self._tell(leg, legs.up(leg))
+            self._tell(leg, self._told_up(leg))
+
+    def _told_up(self, leg: Leg) -> wire.Up:
+        found = leg.stream
+        if found is None:
+            return wire.Up(leg.number, "", digits=False, headers=leg.headers)
+        return wire.Up(leg.number, found.codec, found.srtp, found.digits, found.remote, leg.headers)
 
     def _tell(self, leg: Leg, message: wire.ToWorker) -> None:
         if leg.link is not None and leg.taken and not leg.told_gone:

@@ -12,6 +12,7 @@ from trunkline.bridge.sip.callbacks import GatewayCall
 from trunkline.bridge.sip.hub import WorkerLink
 from trunkline.bridge.sip.ports import RingPort
 from trunkline.bridge.sip.sip_text import SipText
+from trunkline.bridge.sip.stream import Negotiated
 
 By = Literal["far", "us", "gateway"]
 SAME_KEY_S: Final = 1.0  # a key told by RFC 4733 and by INFO is one key
@@ -37,6 +38,7 @@ class Leg:
     told_up: bool = False
     told_gone: bool = False
     media: bool = False
+    stream: Negotiated | None = None
     held: bool = False
     by: By = "far"
     code: int = 0  # to be told instead of pjsip's
@@ -103,22 +105,6 @@ def key_of(leg: Leg, key: str, info: bool, now: float) -> wire.Digit | None:
         return None
     leg.last_key = (key, info, now)
     return wire.Digit(leg.number, key, "info" if info else "rfc4733")
-
-
-def up(leg: Leg) -> wire.Up:
-    """What was negotiated. Raises pj.Error when there is no stream."""
-    stream = leg.call.getStreamInfo(leg.call.index)
-    return wire.Up(
-        leg.number,
-        f"{stream.codecName}/{stream.codecClockRate}",
-        srtp=stream.proto & _SRTP != 0,
-        digits=stream.audTxEventPt >= 0,
-        remote=stream.remoteRtpAddress,
-        headers=leg.headers,
-    )
-
-
-_SRTP: Final = 2  # PJMEDIA_TP_PROFILE_SRTP
 
 
 def send_keys(leg: Leg, digits: str, method: str) -> None:

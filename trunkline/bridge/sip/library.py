@@ -156,6 +156,7 @@ def _silent() -> Iterator[None]:
     try:
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what it printed waits in stdio's buffer
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nothing)

@@ -55,6 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = LOOPBACK  # networks that need no credentials
     users: tuple[User, ...] = ()  # who may call from anywhere; (): strangers are not heard at all
     realm: str = "trunkline"
+    algorithms: tuple[str, ...] = ("SHA-256", "MD5")  # asked for, best first; some old ones look at the first alone
     trunks: tuple[Trunk, ...] = ()
     srtp: Srtp = "optional"  # of calls that belong to no trunk
     tls_cert: str = ""  # PEM files

@@ -1,11 +1,38 @@
 """A stream's figures, asked of pjsua while it is there: in the callback of a call's end, they go right after it."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pjsua2 as pj
 
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.outcomes import mos
+
+_SRTP: Final = 2  # PJMEDIA_TP_PROFILE_SRTP
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What both sides agreed on."""
+
+    codec: str  # "PCMU/8000"
+    srtp: bool
+    digits: bool  # RFC 4733
+    remote: str
+
+
+def negotiated(call: Any, index: int) -> Negotiated | None:
+    """Of the stream that is there; None without one."""
+    try:
+        stream = call.getStreamInfo(index)
+    except pj.Error:
+        return None
+    return Negotiated(
+        f"{stream.codecName}/{stream.codecClockRate}",
+        bool(stream.proto & _SRTP),
+        stream.audTxEventPt >= 0,
+        stream.remoteRtpAddress,
+    )
 
 
 def quality(call: Any, number: int, index: int) -> Quality | None:
