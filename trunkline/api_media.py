@@ -68,11 +68,20 @@ async def _answer(request: web.Request, carrier: str, token: str | None) -> Answ
         if invited and token:
             await _only_once(desk, carrier, token, invited)
         try:
-            response, socket = await upgraded(request, most_bytes=profile.max_message_bytes)
+            response, socket = await _upgraded(desk, request, profile)
             await _hold(desk, request, socket, profile, seat, invited)
         finally:
             _let_go(transport)
     return response
+
+
+async def _upgraded(desk: Desk, request: web.Request, profile: MediaProfile) -> tuple[web.StreamResponse, FrameSocket]:
+    """Raises Refused, which nobody reads, when the client left during the handshake: no fault of ours, no call."""
+    try:
+        return await upgraded(request, most_bytes=profile.max_message_bytes)
+    except ConnectionError:
+        desk.metrics.refused(profile.name, "left")
+        raise refuse(400, "The client left during the handshake") from None
 
 
 def _let_go(transport: asyncio.Transport | None) -> None:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+RECORDS = 2 * (16 * 1024 + 64)  # bytes kept each way per TLS connection: its default of sixteen records is half a MiB
+
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """Makes the loop."""
@@ -27,7 +29,9 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
         async def create_connection(self, *args: Any, ssl: Any = None, **more: Any) -> Any:
             """See asyncio."""
             if ssl:
-                return await aiofastnet.create_connection(self, *args, ssl=ssl, **more)
+                return await aiofastnet.create_connection(
+                    self, *args, ssl=ssl, ssl_incoming_bio_size=RECORDS, ssl_outgoing_bio_size=RECORDS, **more
+                )
             return await super().create_connection(*args, ssl=ssl, **more)
 
         async def start_tls(self, transport: Any, *args: Any, **more: Any) -> Any:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 
 from tests.wire.service import PATIENCE_S, Caller, Running, calling, running
+from trunkline import api_media
 from trunkline.ai.echo import EchoProvider
 from trunkline.errors import AdmissionError
 
@@ -147,3 +149,20 @@ async def test_a_carrier_that_vanishes_is_recorded_as_lost(tmp_path: Path) -> No
             socket._response.connection.transport.abort()
         (call,) = await run.calls(1, live=False)
         assert (call["cause"], call["fault"]) == ("media_lost", "carrier")
+
+
+async def test_a_client_that_leaves_during_the_handshake_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object, **__: object) -> None:
+        raise ConnectionResetError("the client left during the handshake")
+
+    monkeypatch.setattr(api_media, "upgraded", gone)
+    async with running(tmp_path, {"limits": {"max_calls": 1}}) as run:
+        with structlog.testing.capture_logs() as lines:
+            status, _, _ = await refused(run, "/smartflo/audio")
+        assert status == 400
+        assert [line for line in lines if line["log_level"] in ("error", "critical")] == []
+        _, text = await run.get("/metrics")
+        assert b'trunkline_calls_refused_total{carrier="smartflo",reason="left"} 1.0' in text
+        await seat_is_free(run)
