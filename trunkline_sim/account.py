@@ -187,9 +187,15 @@ def _barge_in(did: Did, stream: Stream, runs: Sequence[Run]) -> BargeIn | None:
         return None
     onset = stream.wire_s(did.from_s + EDGE_S)
     spoken = stream.wire_s(did.to_s - EDGE_S)
-    clear = next((at_s for at_s in stream.playout.clears if onset - 0.1 <= at_s <= spoken + 2.0), None)
+    cuts = stream.playout.clears if stream.clears else _last_before(spoken, stream)
+    clear = next((at_s for at_s in cuts if onset - 0.1 <= at_s <= spoken + 2.0), None)
     dead = [a for a in stream.arrivals if clear is not None and clear < a.at_s < spoken and a.audible]
     return BargeIn(did, onset, clear, run.to_s, len(dead))
+
+
+def _last_before(at_s: float, stream: Stream) -> Sequence[float]:
+    """Where there is no `clear`: when the last of the agent's voice came before the caller had spoken."""
+    return [arrival.at_s for arrival in stream.arrivals if arrival.at_s <= at_s and arrival.audible][-1:]
 
 
 def _judge(point: Checkpoint, did: Sequence[Did], events: Sequence[Told], barge_ins: Sequence[BargeIn]) -> Judged:

@@ -106,7 +106,9 @@ def _folder(script: Script) -> Path:
 
 @call_app.command()
 def call(
-    to: Annotated[str, typer.Option(help="The service's media socket; for Twilio rather its /answer/twilio.")] = "",
+    to: Annotated[
+        str, typer.Option(help="Media socket; for Twilio /answer/twilio; audiosocket://HOST:PORT as Asterisk.")
+    ] = "",
     script: Annotated[Path, typer.Option(help="What the caller does: see docs/simulators.md.")] = EXAMPLE,
     voice: Annotated[str, typer.Option(help=f"The caller's voice: {', '.join(VOICES)}.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for the WAV, the picture, the transcript.")] = None,
@@ -121,8 +123,12 @@ def call(
     fault: Annotated[
         list[str] | None, typer.Option(help="Any other carrier setting, NAME=VALUE: reset_at_s=3, no_stop=yes, …")
     ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="Custom parameter of `start`, NAME=VALUE.")] = None,
-    carrier: Annotated[Network, typer.Option(help="Whose line it is: smartflo or twilio.")] = "smartflo",
+    param: Annotated[
+        list[str] | None, typer.Option(help="Custom parameter of `start`, NAME=VALUE; of an Asterisk: uuid=…")
+    ] = None,
+    carrier: Annotated[
+        Network, typer.Option(help="Whose line it is: smartflo, twilio or audiosocket (an Asterisk).")
+    ] = "smartflo",
     auth_token: AuthToken = "",
     seed: Annotated[int, typer.Option(help="Of the carrier's dice.")] = 0,
 ) -> None:

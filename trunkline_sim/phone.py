@@ -1,14 +1,14 @@
-"""Places one call: a scripted caller on a simulated line of Smartflo or Twilio, watched from both ends."""
+"""Places one call: a scripted caller on a simulated line of a carrier or an Asterisk, watched from both ends."""
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol, TypeAlias, cast
 
-from trunkline_sim import twilio, twilio_http
+from trunkline_sim import audiosocket, twilio, twilio_http
 from trunkline_sim.account import Account, account
 from trunkline_sim.caller import Act, Caller
-from trunkline_sim.errors import ScriptError
+from trunkline_sim.errors import ScriptError, SimError
 from trunkline_sim.faults import Faults
 from trunkline_sim.mulaw import level_dbov
 from trunkline_sim.script import Script
@@ -22,9 +22,14 @@ PERCENT = ("loss", "duplicate", "reorder", "late", "odd")
 MOST_MS = 60_000.0
 MOST_S = 86_400.0
 MessageMs: TypeAlias = Literal[20, 40, 60, 100]
-Network: TypeAlias = Literal["smartflo", "twilio"]
+Network: TypeAlias = Literal["smartflo", "twilio", "audiosocket"]
 DEFAULT_URL = "ws://127.0.0.1:8006/smartflo/audio"
-DEFAULT_URLS: Mapping[Network, str] = {"smartflo": DEFAULT_URL, "twilio": "http://127.0.0.1:8006/answer/twilio"}
+DEFAULT_URLS: Mapping[Network, str] = {
+    "smartflo": DEFAULT_URL,
+    "twilio": "http://127.0.0.1:8006/answer/twilio",
+    "audiosocket": audiosocket.DEFAULT_URL,
+}
+DEFAULT_API = "http://127.0.0.1:8006"
 
 
 class Audience(Protocol):
@@ -138,8 +143,12 @@ def _one_of(text: str, allowed: Sequence[str]) -> str:
 
 async def place(plan: Plan, voices: Voices, audience: Audience | None = None) -> Account:
     """Place the call, in real time. Raises SimError when it cannot be placed."""
+    if plan.url.startswith(audiosocket.SCHEME):  # the address says it all
+        plan = replace(plan, network="audiosocket", api=plan.api or DEFAULT_API)
+    elif plan.network == "audiosocket":
+        raise SimError(f"{plan.url}: an Asterisk calls audiosocket://HOST:PORT")
     script = plan.script
-    usual = {"message_ms": "20"} if plan.network == "twilio" else {}
+    usual = {} if plan.network == "smartflo" else {"message_ms": "20"}
     faults, message_ms = carrier_settings({**usual, **script.carrier, **(plan.carrier or {})})
     caller = Caller(script, await voices.prepare(script, plan.voice))
     line = await _line(plan)
@@ -165,6 +174,8 @@ async def place(plan: Plan, voices: Voices, audience: Audience | None = None) ->
 async def _line(plan: Plan) -> _Line:
     """Where the call's socket is: as given, or as the service answers when asked for TwiML."""
     from_, to, parameters = plan.script.from_ or some_number(), plan.script.to, plan.parameters or {}
+    if plan.network == "audiosocket":
+        return _Line(plan.url, audiosocket.call_facts(to, parameters.get("uuid", "")), audiosocket.WIRE)
     if plan.network == "smartflo":
         return _Line(plan.url, CallFacts(from_=from_, to=to, parameters=parameters))
     facts = twilio.call_facts(from_, to, parameters={"from": "+" + from_.lstrip("+"), "to": "+" + to, **parameters})

@@ -1,14 +1,15 @@
-"""The shell of a simulated call of either carrier: dials the service's media socket and keeps real time."""
+"""The shell of a simulated call of any carrier: dials the service's media socket and keeps real time."""
 
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import aiohttp
 
+from trunkline_sim import audiosocket
 from trunkline_sim.caller import Act, HangUp, PressKey, Speak
 from trunkline_sim.errors import SimError
 from trunkline_sim.stream import Stream
@@ -33,6 +34,37 @@ class Party(Protocol):
         ...
 
 
+class Line(Protocol):
+    """What a call needs of its wire: a client's websocket, or something that looks like one."""
+
+    @property
+    def close_code(self) -> int | None:
+        """Of the far end, once closed."""
+        ...
+
+    async def send_str(self, data: str) -> None:
+        """One message."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    async def close(self) -> bool:
+        """Say goodbye and close."""
+        ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of the transport."""
+        ...
+
+
+class Closing(Protocol):
+    """What is closed to vanish without a word."""
+
+    async def close(self) -> Any:
+        """Now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How the call ended: who did it, the close code of the socket if any, and when; and when it had begun."""
@@ -45,7 +77,14 @@ class Ending:
 
 
 async def place_call(url: str, stream: Stream, party: Party, *, headers: Mapping[str, str] | None = None) -> Ending:
-    """Play one call against the service at `url` (ws:// or wss://). Raises SimError when no socket can be had."""
+    """Play one call against the service at `url` (ws://, wss:// or audiosocket://). Raises SimError when no socket can
+    be had."""
+    if url.startswith(audiosocket.SCHEME):
+        line = await audiosocket.dial(url)
+        try:
+            return await _Call(line, line, stream, party).run()
+        finally:
+            await line.close()
     connector = aiohttp.TCPConnector(limit=1)
     async with aiohttp.ClientSession(connector=connector) as session:
         try:
@@ -60,9 +99,7 @@ async def place_call(url: str, stream: Stream, party: Party, *, headers: Mapping
 
 
 class _Call:
-    def __init__(
-        self, ws: aiohttp.ClientWebSocketResponse, session: aiohttp.ClientSession, stream: Stream, party: Party
-    ) -> None:
+    def __init__(self, ws: Line, session: Closing, stream: Stream, party: Party) -> None:
         self._ws = ws
         self._session = session
         self._stream = stream

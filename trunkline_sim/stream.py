@@ -48,6 +48,7 @@ class Stream:
         self.playout = Playout(faults.clear, faults.clear_late_ms / 1000)
         self.mic = Microphone()
         self.listener = wire.listener(facts.stream_sid)
+        self.clears = wire.clears
         self.link = Link(faults, seed)
         self.arrivals: list[Arrival] = []
         self.sent_at: list[float] = []  # when each media message left the platform

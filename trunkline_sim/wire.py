@@ -221,6 +221,7 @@ class Wire:
 
     speaker: Callable[[CallFacts], Speaker]
     listener: Callable[[str], Listener]
+    clears: bool = True  # False: there is no `clear`; who stops sending has cut
 
 
 SMARTFLO = Wire(Speaker, Listener)
