@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -204,7 +205,7 @@ def folder() -> Any:
     """A short path: a unix socket's has 107 bytes."""
     made = Path(tempfile.mkdtemp(prefix="tl-sip-"))
     yield made
-    shutil.rmtree(made, ignore_errors=True)
+    os.environ.get("KEEP") or shutil.rmtree(made, ignore_errors=True)
 
 
 # -- SIPp
@@ -260,13 +261,16 @@ def reply(code: int, reason: str, *more: str, body: str = "") -> str:
         "Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>",
         *more,
     ]
-    return send(_message(f"SIP/2.0 {code} {reason}", headers, body, "application/sdp"))
+    return send(
+        _message(f"SIP/2.0 {code} {reason}", headers, body, "application/sdp"),
+        again=code >= 300 or (bool(body) and code >= 200),
+    )
 
 
 def ok(*more: str, body: str = "") -> str:
     """200 in a dialog: To has its tag."""
     headers = ["[last_Via:]", "[last_From:]", "[last_To:]", "[last_Call-ID:]", "[last_CSeq:]", *more]
-    return send(_message("SIP/2.0 200 OK", headers, body, "application/sdp"))
+    return send(_message("SIP/2.0 200 OK", headers, body, "application/sdp"), again=bool(body))
 
 
 def from_callee(method: str, *more: str, body: str = "", kind: str = "message/sipfrag", cseq: int = 1) -> str:
@@ -284,8 +288,9 @@ def from_callee(method: str, *more: str, body: str = "", kind: str = "message/si
     return send(_message(f"{method} sip:trunkline@[remote_ip]:[remote_port] SIP/2.0", headers, body, kind))
 
 
-def send(message: str) -> str:
-    return f'<send retrans="500"><![CDATA[\n{message}]]></send>'
+def send(message: str, *, again: bool = True) -> str:
+    """again: until something comes back. A response that nothing comes back to must not wait for it."""
+    return f"<send{' retrans=' + chr(34) + '500' + chr(34) if again else ''}><![CDATA[\n{message}]]></send>"
 
 
 def recv(what: int | str, *, optional: bool = False, auth: bool = False, has: str = "", keep: bool = False) -> str:

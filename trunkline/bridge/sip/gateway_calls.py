@@ -251,6 +251,8 @@ class Calls:
         if event.held != leg.held:
             leg.held = event.held
             self._tell(leg, wire.Held(leg.number, event.held))
+        if event.active and not leg.inbound and not leg.answered:
+            self._tell(leg, wire.Progress(leg.number, 183, media=True))
         self._up(leg, confirmed=False)
 
     def _up(self, leg: Leg, *, confirmed: bool) -> None:
