@@ -259,7 +259,10 @@ class MediaSocketLeg:
     def _take(self, message: Message, now: float) -> None:
         if self._rate.admits(now):
             for event in understood(self._dialect, message, self._most):
-                self._happened(event, now)
+                if type(event) is WireAudio and not self._over:  # nearly always
+                    self._ear.heard(event, now)
+                else:
+                    self._happened(event, now)
             return
         self._happened(Oddity("flood"), now)
         if self._rate.refused > FLOOD_S * self._rate.per_s:

@@ -169,14 +169,14 @@ class Speech:
         return [verdict for label in late if (verdict := self.played(label, dropped=False))]
 
     def _gave(self, given: Given) -> None:
-        key, now = given.piece.reply, self._journal.at(given.at)
-        reply = self._replies[key]
+        key = given.piece.reply
         if self._tap is not None:
             self._tap.agent(given.starts, self._again.decode(given.piece.payload))
         if given.piece.first:
+            reply = self._replies[key]
             reply.began = given.at
             if reply.id is not None:
-                self._journal.emit(ReplyOnWire(now, key, reply.turn))
+                self._journal.emit(ReplyOnWire(self._journal.at(given.at), key, reply.turn))
                 self._firsts[given.label] = reply.turn
         if given.piece.last:
             self._expect(given.label, key)

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from trunkline.ai.gemini.channel import CLOSE_S, MOST_BYTES, Channel, Ended, Take
 from trunkline.ai.gemini.faults import Broken, Fault, of_close, of_network, of_status
 from trunkline.ai.gemini.past import Role
-from trunkline.ai.gemini.upgrade import Upgraded, made
+from trunkline.ai.gemini.upgrade import Opening, Upgraded, opening
 from trunkline.ai.gemini.wire import audio_message
 from trunkline.ai.tools import ToolResult
 from trunkline.errors import ConfigError
@@ -98,11 +98,16 @@ def make_client(key: str, *, base_url: str, api_version: str, ca_file: str, open
 
 @asynccontextmanager
 async def connected(
-    client: genai.Client, model: str, config: types.LiveConnectConfig, limit_s: float
+    client: genai.Client,
+    model: str,
+    config: types.LiveConnectConfig,
+    limit_s: float,
+    rewrite: Callable[[bytes], bytes] | None = None,
 ) -> AsyncIterator[Link]:
-    """A connection whose set-up was acknowledged within `limit_s`. Raises Broken."""
-    here: list[Upgraded] = []
-    made.set(here)
+    """A connection whose set-up was acknowledged within `limit_s`. `rewrite`: of the set-up message, before it is sent.
+    Raises Broken."""
+    here = Opening(rewrite)
+    opening.set(here)
     handle = bool(config.session_resumption and config.session_resumption.handle)
     async with AsyncExitStack() as stack:
         try:
@@ -114,7 +119,8 @@ async def connected(
             raise Broken(refused(error, handle=handle)) from error
         except (ValueError, TypeError, EOFError) as error:
             raise Broken(Fault(f"no sense in the answer to the set-up: {error}"[:300], "protocol", "resume")) from error
-        yield SdkLink(session, here[-1].channel)
+        assert here.connection is not None, "the SDK made its connection itself"
+        yield SdkLink(session, here.connection.channel)
 
 
 def refused(error: Exception, *, handle: bool) -> Fault:

@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from google import genai
 
 from trunkline.ai.gemini.link import Link, connected, make_client
+from trunkline.ai.gemini.remembered import SetUps
 from trunkline.ai.gemini.session import open_gemini
-from trunkline.ai.gemini.setup import current_model, make_config
+from trunkline.ai.gemini.setup import current_model
 from trunkline.ai.session import AiSession, Brief
 from trunkline.clock import Clock
 from trunkline.config import Gemini
@@ -26,6 +27,7 @@ class GeminiProvider:
 
     def __init__(self, settings: Gemini, env: Mapping[str, str], clock: Clock) -> None:
         self._settings, self._env, self._clock = settings, env, clock
+        self._set_ups = SetUps(settings)
         self._client: genai.Client | None = None
         self._starting = asyncio.Lock()
         self._setting_up = asyncio.Semaphore(MOST_SETTING_UP)
@@ -78,8 +80,8 @@ class GeminiProvider:
     async def _connection(
         self, client: genai.Client, brief: Brief, handle: str, *, history: bool, limit_s: float
     ) -> AsyncIterator[Link]:
-        config = make_config(self._settings, brief, handle, history=history)
-        connection = connected(client, current_model(self._settings.model), config, limit_s)
+        config, rewrite = self._set_ups.config(brief, handle, history=history)
+        connection = connected(client, current_model(self._settings.model), config, limit_s, rewrite)
         async with self._setting_up:
             link = await connection.__aenter__()
         try:

@@ -72,8 +72,21 @@ def make_config(settings: Gemini, brief: Brief, handle: str, *, history: bool) -
         session_resumption=types.SessionResumptionConfig(handle=handle or None),
         context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
         thinking_config=_thinking(settings, traits(model)),
-        history_config=types.HistoryConfig(initial_history_in_client_content=True) if history else None,
+        history_config=_history(history=history),
     )
+
+
+def own_config(brief: Brief, handle: str, *, history: bool) -> types.LiveConnectConfig:
+    """Of the same, what may differ between two connections of one agent."""
+    return types.LiveConnectConfig(
+        system_instruction=words.instructions(brief),
+        session_resumption=types.SessionResumptionConfig(handle=handle or None),
+        history_config=_history(history=history),
+    )
+
+
+def _history(*, history: bool) -> types.HistoryConfig | None:
+    return types.HistoryConfig(initial_history_in_client_content=True) if history else None
 
 
 def _speech(settings: Gemini, brief: Brief) -> types.SpeechConfig:

@@ -5,7 +5,9 @@ upgrade; there a `Channel` takes the transport. What the SDK sends and awaits af
 words, results) passes through the same channel by the methods that it calls.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -16,8 +18,18 @@ from websockets.protocol import State
 from trunkline.ai.gemini.channel import LOST, Channel, Closing, Ended
 
 _END = b"\r\n\r\n"  # of a head
-made: ContextVar[list["Upgraded"] | None] = ContextVar("gemini_connections", default=None)
-"""Where the connections of this task are put as they are made."""
+
+
+@dataclass(slots=True)
+class Opening:
+    """A connection in the making. `rewrite`: the set-up message as the SDK says it → as it is sent."""
+
+    rewrite: Callable[[bytes], bytes] | None = None
+    connection: "Upgraded | None" = None
+
+
+opening: ContextVar[Opening | None] = ContextVar("gemini_opening", default=None)
+"""What this task opens."""
 
 
 class Upgraded(ClientConnection):
@@ -27,9 +39,10 @@ class Upgraded(ClientConnection):
         super().__init__(*args, **kwargs)
         self._tail = b""  # of the head so far
         self._frames: Channel | None = None
-        here = made.get()
+        here = opening.get()
+        self._rewrite = None if here is None else here.rewrite  # what is sent first is the set-up
         if here is not None:
-            here.append(self)
+            here.connection = self
 
     @property
     def channel(self) -> Channel:
@@ -64,8 +77,11 @@ class Upgraded(ClientConnection):
 
     async def send(self, message: Any, text: bool | None = None) -> None:
         """Write a whole message; see ClientConnection."""
+        data = message.encode() if isinstance(message, str) else bytes(message)
+        if self._rewrite is not None:
+            data, self._rewrite = self._rewrite(data), None
         try:
-            self.channel.text(message.encode() if isinstance(message, str) else bytes(message))
+            self.channel.text(data)
         except Ended as ended:
             raise closed(ended.closing) from ended
 
