@@ -33,5 +33,6 @@ class Skips:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("TRUNKLINE_SIP", "off")  # a gateway beside every service that a test starts; tests of it ask
     if os.environ.get("CI") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Skips(), "unexpected-skips")

@@ -105,6 +105,11 @@ class Desk:
         with self._refusing(carrier):
             self.calls.admit(carrier, to).leave()
 
+    def admit(self, carrier: str, to: str) -> Seat:
+        """Room for a call that begins now. Raises AdmissionError, counted and told."""
+        with self._refusing(carrier):
+            return self.calls.admit(carrier, to)
+
     def knock(self, carrier: str) -> Seat:
         """A place for a socket whose call has not begun. Raises AdmissionError, counted and told."""
         with self._refusing(carrier):

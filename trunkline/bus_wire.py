@@ -40,6 +40,21 @@ class Setup(_Message, frozen=True):
     post: int = 1  # from 1
     workers: int = 1  # how many share the machine's recognisers
     audiosocket_listeners: tuple[int, ...] = ()
+    sip_socket: str = ""  # path of the gateway's
+
+
+class GatewaySetup(_Message, frozen=True):
+    """First word to the SIP gateway."""
+
+    settings: Settings
+    socket: str  # path of the one it listens on, for the workers
+    journal: str  # path
+
+
+class Listening(_Message, frozen=True):
+    """The gateway takes calls: "udp 127.0.0.1:5060"."""
+
+    addresses: tuple[str, ...]
 
 
 class Ready(_Message, frozen=True):
@@ -101,7 +116,9 @@ class Farewell(_Message, frozen=True):
     figures: list[Family]
 
 
-Message: TypeAlias = Setup | Ready | Failed | Drain | Ask | Reply | Event | Watchers | Farewell
+Message: TypeAlias = (
+    Setup | GatewaySetup | Listening | Ready | Failed | Drain | Ask | Reply | Event | Watchers | Farewell
+)  # fmt: skip
 
 
 class FiguresWanted(_Message, frozen=True):

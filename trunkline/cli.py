@@ -95,6 +95,14 @@ def worker(link: Annotated[int, typer.Option(help="Descriptor of the supervisor'
     raise typer.Exit(work(link))
 
 
+@app.command(hidden=True)
+def gateway(link: Annotated[int, typer.Option(help="Descriptor of the supervisor's link.")]) -> None:
+    """The SIP gateway; started by `trunkline serve`."""
+    from trunkline.cli_gateway import serve_sip
+
+    raise typer.Exit(serve_sip(link))
+
+
 @app.command()
 @takes(*SETTINGS)
 def check(

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 import structlog
 from rich.console import Console
 
+from trunkline.bus_far import node_name
 from trunkline.bus_redis import RedisBus
 from trunkline.bus_wire import Ready
 from trunkline.cli_orders import Orders
@@ -25,6 +26,7 @@ from trunkline.log import set_up
 from trunkline.node_board import NodeBoard
 from trunkline.supervisor import Supervisor
 from trunkline.supervisor_child import Heritage
+from trunkline.supervisor_gateway import RunFolder, why_not
 
 Reread = Callable[[], Configuration]
 log = structlog.get_logger("trunkline.supervisor")
@@ -58,9 +60,11 @@ async def _serve(configuration: Configuration, create_key: bool, reread: Reread,
             await first_key(settings)
         board = NodeBoard.create()
         try:
-            heritage = Heritage(listeners, metrics_listeners, board, audiosocket_listeners=audiosocket_listeners)
+            folder = None if why_not(settings) else _run_folder(settings)
+            path = folder.socket if folder is not None else ""
+            heritage = Heritage(listeners, metrics_listeners, board, node_name(), audiosocket_listeners, path)
             far = await _other_nodes(settings, heritage)
-            await _supervise(settings, heritage, far, orders, reread, console)
+            await _supervise(settings, heritage, far, folder, orders, reread, console)
         finally:
             for one in (*listeners, *metrics_listeners, *audiosocket_listeners):
                 one.close()
@@ -82,6 +86,7 @@ async def _supervise(
     settings: Settings,
     heritage: Heritage,
     far: RedisBus | None,
+    folder: RunFolder | None,
     orders: Orders,
     reread: Reread,
     console: Console,
@@ -90,7 +95,7 @@ async def _supervise(
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         if far is not None:
             stack.push_async_callback(far.close)
-        supervisor = Supervisor(settings, heritage, group, far)
+        supervisor = Supervisor(settings, heritage, group, far, folder)
         starting = group.create_task(_started(supervisor, settings.server.workers), name="supervisor.start")
         stopped = group.create_task(orders.stop.wait(), name="supervisor.stop")
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +104,8 @@ async def _supervise(
         else:
             if starting.done() and isinstance(ready := starting.result(), Ready):
                 addresses = [url_of(one, _scheme(settings)) for one in heritage.listeners]
-                banner(settings, addresses, ready.agent, ready.open_here, console)
+                sip = supervisor.sip.told() if supervisor.sip is not None else why_not(settings)
+                banner(settings, addresses, ready.agent, ready.open_here, console, sip)
                 orders.on_hangup = lambda: _roll(supervisor, group, reread)
                 await stopped
             await _drain(supervisor, settings, orders, console, group)
@@ -148,6 +154,16 @@ async def _drain(
     if not drained.done():
         await supervisor.stop(0)
     hurried.cancel()
+
+
+def _run_folder(settings: Settings) -> RunFolder:
+    try:
+        return RunFolder(settings.server.data_dir)
+    except OSError as wrong:
+        raise ConfigError(
+            f"server.data_dir = {settings.server.data_dir!r}: cannot be used ({wrong.strerror}); "
+            "choose another: --data-dir, DATA_DIR"
+        ) from wrong
 
 
 def _raise_file_limit() -> None:

@@ -27,7 +27,14 @@ async def serve_here(settings: Settings, create_key: bool, console: Console) -> 
             orders.on_hangup = service.renew_certificate
             settle_garbage()
             open_here = await service.desk.gate.open_here()
-            banner(settings, list(service.addresses), service.desk.minds.told(), open_here, console)
+            banner(
+                settings,
+                list(service.addresses),
+                service.desk.minds.told(),
+                open_here,
+                console,
+                "off: it needs [server] workers = 1 or more",
+            )
             await orders.stop.wait()
             await _drain(service, orders, console)
     console.print("Stopped.")

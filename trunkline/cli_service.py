@@ -51,8 +51,8 @@ async def first_key(settings: Settings) -> None:
         await create(settings, "admin", (), "default", "made by serve --create-key", sys.stdout)
 
 
-def banner(settings: Settings, addresses: list[str], agent: str, open_here: bool, console: Console) -> None:
-    """What a person wants to know when it runs."""
+def banner(settings: Settings, addresses: list[str], agent: str, open_here: bool, console: Console, sip: str) -> None:
+    """What a person wants to know when it runs. sip: where it listens, or why not."""
     name, url = escape(settings.name), addresses[0]
     console.print(f"[bold]{name}[/] {__version__} answers on {', '.join(addresses)}", soft_wrap=True)
     console.print(f"  agent      {escape(agent)}", soft_wrap=True)
@@ -60,6 +60,7 @@ def banner(settings: Settings, addresses: list[str], agent: str, open_here: bool
     console.print(f"  API        {access}; {url}/docs")
     local = url.replace("http", "ws", 1)
     console.print(f"  carriers   {local}/smartflo/audio here; from outside: trunkline doctor", soft_wrap=True)
+    console.print(f"  SIP        {escape(sip)}", soft_wrap=True)
     console.print(f"  data       {settings.server.data_dir}", soft_wrap=True)
     if settings.server.workers > 1:
         console.print(f"  workers    {settings.server.workers}")

@@ -79,7 +79,7 @@ async def _serve(link: wire.Link, setup: wire.Setup) -> None:
     place = Place(NodeBoard(setup.board), setup.row, setup.settings.limits.max_calls, limits)
     bus = Bus(link, setup.name, place)
     metrics, audiosocket = _listeners(setup.metrics_listeners), _listeners(setup.audiosocket_listeners)
-    crew = Crew(setup.name, place, bus, metrics, audiosocket)
+    crew = Crew(setup.name, place, bus, metrics, audiosocket, setup.sip_socket)
     sigterm = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sigterm.set)
     async with bus.running(), Service(_shared(setup), sockets=_listeners(setup.listeners), crew=crew) as service:

@@ -28,6 +28,7 @@ from trunkline.errors import UsageError
 from trunkline.http_connection import connections, retire
 from trunkline.listeners import listen, listen_at, url_of
 from trunkline.service_parts import Crew, Given, OnEvent, open_desk
+from trunkline.sip_calls import SipCalls
 from trunkline.tls import Certificate, kept_fresh
 
 GOODBYE_S = 5.0  # handlers that still run after the calls are over get this long
@@ -67,6 +68,7 @@ class Service:
         self._addresses: list[str] = []
         self._certificate: Certificate | None = None
         self._look_again: Callable[[], None] | None = None
+        self._sip: SipCalls | None = None
         self.audiosocket = ""  # audiosocket://host:port, where we listen for Asterisk
         self.app = build_app(settings, routes)
         self.app.cleanup_ctx.append(self._parts)
@@ -94,6 +96,8 @@ class Service:
             await self._listen_for_metrics(crew)
             await self._listen_for_audiosocket(crew)
             await self.desk.warm_up()
+            if crew is not None and crew.sip_socket:
+                self._sip = await self._stack.enter_async_context(SipCalls(self.desk, crew.sip_socket, crew.name))
             log.info("service.ready", addresses=self._addresses, agent=self.desk.minds.told())
         except BaseException:
             await self._stack.aclose()
@@ -157,6 +161,8 @@ class Service:
         limit wins.
         """
         limit_s = self.settings.server.drain_s if limit_s is None else limit_s
+        if self._sip is not None:
+            self._sip.close_door()
         log.info("service.draining", live_calls=self.active, limit_s=limit_s)
         cut = await self.desk.drain(limit_s)
         log.info("service.drained", calls_cut=cut)
@@ -169,6 +175,8 @@ class Service:
         self.desk.state.leaving = True
         for door in self._doors:
             door.shut()
+        if self._sip is not None:
+            self._sip.close_door()
         await asyncio.sleep(SETTLE_S)
         if self._runner is not None and self._runner.server is not None:
             retire(self._runner.server)

@@ -27,6 +27,7 @@ from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.calls.store_sql import open_store
 from trunkline.calls.switchboard import Switchboard
+from trunkline.calls.telephone import usual_target
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import Settings
 from trunkline.config_load import Configuration, database_url, is_loopback, require_safe_bind
@@ -53,6 +54,7 @@ class Crew:
     bus: Bus
     metrics_listeners: Sequence[socket.socket] = ()
     audiosocket_listeners: Sequence[socket.socket] = ()
+    sip_socket: str = ""  # path of the SIP gateway's; "": there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def _switchboard(
 ) -> Switchboard:
     data_dir = Path(settings.server.data_dir)
     business = load_business(settings.ai.offline.business or None, data_dir=data_dir)
+    transfer_to = settings.sip.allow_transfer_to
     extra = dict(TOOLS) | {tool.name: tool for tool in given.tools}
     return Switchboard(
         limits=settings.limits,
@@ -148,13 +151,14 @@ def _switchboard(
         routes=settings.route,
         default_agent=settings.default_agent,
         default_profile=minds.default,
-        tools=toolbox(business, store, extra=extra),
+        tools=toolbox(business, store, transfer_to=usual_target(transfer_to), extra=extra),
         observers=observers,
         worker=worker,
         data_dir=data_dir,
         room=given.crew.place if given.crew is not None else None,
         failure=settings.failure,
         phrases=phrases,
+        transfer_to=transfer_to,
     )
 
 

@@ -20,6 +20,7 @@ from trunkline.config import Settings
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.node_board import Phase
 from trunkline.supervisor_child import Child, Heritage, start_worker
+from trunkline.supervisor_gateway import GatewayKeeper, RunFolder
 from trunkline.supervisor_hub import Hub
 from trunkline.supervisor_policy import Restarts
 
@@ -44,14 +45,22 @@ class Supervisor:
     """`async with asyncio.TaskGroup() as group: Supervisor(…, group)`; start, then roll, then stop."""
 
     def __init__(
-        self, settings: Settings, heritage: Heritage, group: asyncio.TaskGroup, far: RedisBus | None = None
+        self,
+        settings: Settings,
+        heritage: Heritage,
+        group: asyncio.TaskGroup,
+        far: RedisBus | None = None,
+        folder: RunFolder | None = None,
     ) -> None:
-        """far: the bus to other nodes; ours to run and to close."""
+        """far: the bus to other nodes; ours to run and to close. folder: the SIP gateway's; None: there is none."""
         self._settings = settings
         self._heritage = heritage
         self._group = group
         self._far = far
         self._hub = Hub(self._own, self._phases, far)
+        self.sip = GatewayKeeper(settings, folder, self._own) if folder is not None else None
+        if self.sip is not None:
+            self._hub.beside = self.sip.figures
         self._posts: list[Post] = []
         self._children: set[Child] = set()
         self._stopping = asyncio.Event()
@@ -76,9 +85,13 @@ class Supervisor:
         it is alone in that). Raises ConfigError or TrunklineError when that one cannot start."""
         self._posts = [Post(number) for number in range(1, workers + 1)]
         first = await self._hire(self._posts[0])
+        if self.sip is not None:
+            await self.sip.start()
         await first.up.wait()
         if first.ready is None:
             self._stopping.set()
+            if self.sip is not None:
+                await self.sip.stop(0)
             raise _cannot_start(first)
         self._started = True
         if self._far is not None:
@@ -208,6 +221,8 @@ class Supervisor:
         """Every worker replaced by one with these settings: first the new one is ready, then the old one steps aside
         and has as long as a call may last. One that does not come up changes nothing: the old one stays."""
         async with self._rolling:
+            if self.sip is not None and settings.sip != self._settings.sip:
+                log.warning("supervisor.sip_unchanged", hint="[sip] is in force after a restart of the service")
             self._settings = settings
             have = len(self._posts)
             for number in range(have + 1, workers + 1):
@@ -250,6 +265,8 @@ class Supervisor:
                 for child in self._children:
                     child.kill()
                 await self._empty.wait()
+        if self.sip is not None:
+            await self.sip.stop(0)
         if self._far is not None:
             await self._far.close()
 

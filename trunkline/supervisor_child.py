@@ -68,6 +68,7 @@ class Heritage:
     board: NodeBoard
     node: str = field(default_factory=node_name)  # part of every worker's name
     audiosocket_listeners: Sequence[socket.socket] = ()
+    sip_socket: str = ""  # path of the SIP gateway's; "": there is none
 
     def numbers(self) -> tuple[int, ...]:
         """The descriptors."""
@@ -95,5 +96,7 @@ async def start_worker(
     groups = (heritage.listeners, heritage.metrics_listeners, heritage.audiosocket_listeners)
     fds = [tuple(one.fileno() for one in some) for some in groups]
     workers = settings.server.workers
-    link.send(wire.Setup(name, settings, fds[0], fds[1], heritage.board.fd, row, post, workers, fds[2]))
+    link.send(
+        wire.Setup(name, settings, fds[0], fds[1], heritage.board.fd, row, post, workers, fds[2], heritage.sip_socket)
+    )
     return Child(name, row, process, Member(name, link))

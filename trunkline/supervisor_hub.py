@@ -5,7 +5,7 @@ With Redis it is also a node among others (`bus_far.Home`): questions for their 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,7 @@ class Hub:
         self._last = 0
         self.exits: Counter[str] = Counter()
         self._lost = 0
+        self.beside: Callable[[], Awaitable[list[Family]]] = _nothing  # figures of what is no worker
 
     # members
 
@@ -238,9 +239,11 @@ class Hub:
     async def figures(self, asker: Member | None = None) -> list[Family]:
         """The node's figures: everybody's, the dead ones' and the supervisor's own."""
         members = list(self._members.values())
-        await self.refresh(member for member in members if member is not asker)
+        _, beside = await asyncio.gather(
+            self.refresh(member for member in members if member is not asker), self.beside()
+        )
         far = self._far.figures() if self._far is not None else []
-        return total([self._own(), far, self._gone, *(member.figures for member in members)])
+        return total([self._own(), beside, far, self._gone, *(member.figures for member in members)])
 
     async def refresh(self, members: Iterable[Member] | None = None) -> None:
         """Ask for figures; who does not answer is counted with the last ones."""
@@ -263,3 +266,7 @@ class Hub:
             counter("worker_exits", "Workers that ended, and how.", (({"how": h}, n) for h, n in self.exits.items())),
             counter("bus_events_lost", "Events that a slow worker's spectators did not get.", [({}, lost)]),
         ]
+
+
+async def _nothing() -> list[Family]:
+    return []
