@@ -137,6 +137,7 @@ class Hub:
         self._owner = owner
         self._links: set[WorkerLink] = set()
         self._sock: socket.socket | None = None
+        self._inode = 0
 
     def open(self) -> None:
         """Listen; a socket of a predecessor is taken over. Raises OSError."""
@@ -148,6 +149,7 @@ class Hub:
         self._sock.bind(fresh)
         os.chmod(fresh, 0o600)
         self._sock.listen(MOST_WORKERS)
+        self._inode = os.stat(fresh).st_ino
         os.replace(fresh, self._path)  # from now on it is there and it listens, never one without the other
         asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
@@ -190,8 +192,10 @@ class Hub:
         for link in list(self._links):
             link.close()
         self._links.clear()
-        if self._sock is not None:
-            asyncio.get_running_loop().remove_reader(self._sock)
-            self._sock.close()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
             with suppress(OSError):
-                os.unlink(self._path)
+                if os.stat(self._path).st_ino == self._inode:
+                    os.unlink(self._path)

@@ -19,6 +19,7 @@ _COMPACT: Final = {
 _STATIC: Final = {"0": "PCMU/8000", "3": "GSM/8000", "8": "PCMA/8000", "9": "G722/8000", "18": "G729/8000"}
 _WITHHELD: Final = frozenset({"", "anonymous", "restricted", "unavailable", "unknown", "withheld"})
 _TAG = re.compile(r";\s*tag\s*=\s*([^;>\s]+)", re.IGNORECASE)
+_QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 _URI = re.compile(r"^(sips?|tel):(?://)?(?:([^@;?]*)@)?([^;?>]*)", re.IGNORECASE)
 
 
@@ -103,12 +104,14 @@ class Address:
     @classmethod
     def of(cls, value: str) -> "Address":
         """From, To, Contact, Route, P-Asserted-Identity."""
+        quoted = _QUOTED.match(value)
+        display, value = (re.sub(r"\\(.)", r"\1", quoted[1]), value[quoted.end() :]) if quoted else ("", value)
         before, bracket, rest = value.partition("<")
         if not bracket:  # without brackets the parameters belong to the header
             uri, _, rest = value.partition(";")
             return cls("", uri.strip(), _tag(";" + rest))
         uri, _, rest = rest.partition(">")
-        return cls(before.strip().strip('"').replace('\\"', '"').strip(), uri.strip(), _tag(rest))
+        return cls(display or before.strip(), uri.strip(), _tag(rest))
 
     @property
     def user(self) -> str:
