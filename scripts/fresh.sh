@@ -44,6 +44,7 @@ run_demo() {  # `make run` must show its call, serve, and stop when told
             sleep 1
         done
         sed -e "s/\r/\n/g" run.log | tail -n 60
+        grep "SIP" run.log || cat .venv/.trunkline-sip  # it may be off; then it says why
         grep -q "Ctrl-C stops" run.log || { echo "make run did not come up in 900 s"; exit 1; }
         grep -q "A demonstration call" run.log && ! grep -q "demonstration call failed" run.log || exit 1
         kill -0 $job || { echo "make run does not go on serving"; exit 1; }'
