@@ -1,5 +1,6 @@
 """A stream's figures, asked of pjsua while it is there: in the callback of a call's end, they go right after it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import pjsua2 as pj
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.outcomes import mos
 
-_SRTP: Final = 2  # PJMEDIA_TP_PROFILE_SRTP
+_SRTP: Final = re.compile(r"SRTP status: *Active")  # in `dump`, the one place where pjsua2 tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def negotiated(call: Any, index: int) -> Negotiated | None:
         return None
     return Negotiated(
         f"{stream.codecName}/{stream.codecClockRate}",
-        bool(stream.proto & _SRTP),
+        _SRTP.search(call.dump(True, "")) is not None,
         stream.audTxEventPt >= 0,
         stream.remoteRtpAddress,
     )
