@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trunkline.bridge.sip import messages as sip
-from trunkline.bridge.sip.ring import RingMemory
+from trunkline.bridge.sip.ring import RingMemory, Slot
 
 T = TypeVar("T")
 WELCOME = sip.Welcome(sip.VERSION, 8000, 4, ("udp 127.0.0.1:5060",))
@@ -21,6 +21,7 @@ class FakeGateway:
     def __init__(self, path: Path, *, welcome: sip.Welcome | None) -> None:
         self.heard: list[object] = []
         self.memory: RingMemory | None = None
+        self.slots: list[Slot] = []
         self.connections = 0
         self._path = path
         self._welcome = welcome
@@ -100,6 +101,7 @@ class FakeGateway:
                 continue
             for fd in fds:
                 self.memory = RingMemory.attach(fd)
+                self.slots = [self.memory.slot(number) for number in range(self.memory.layout.slots)]
             return data
 
 

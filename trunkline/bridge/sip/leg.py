@@ -264,6 +264,7 @@ class SipLeg:
     def _hold(self, *, on: bool) -> None:
         if on != self._held:
             self._held = on
+            self._speaking.begin()
             self._count("holds", int(on))
             self._tell(Held() if on else Resumed())
 

@@ -28,7 +28,7 @@ class Speaking:
         self._frame = frame_bytes
         self._put = 0  # frames, flushed ones among them
         self._marks: deque[_Mark] = deque()
-        self._seen = (0, 0.0)  # frames that had left, and since when it was so many
+        self._seen: tuple[int, float] | None = None  # frames that had left, and since when it was so many
 
     @property
     def waiting(self) -> int:
@@ -37,6 +37,8 @@ class Speaking:
 
     def say(self, payload: bytes) -> int:
         """Whole frames; how many of them found no room."""
+        if not self._slot.waiting:
+            self.begin()
         for at in range(0, len(payload), self._frame):
             if not self._slot.put(payload[at : at + self._frame]):
                 return (len(payload) - at) // self._frame
@@ -69,10 +71,14 @@ class Speaking:
         self._marks.clear()
         return lost * FRAME_S, marks
 
+    def begin(self) -> None:
+        """Patience counts from now on: nothing waited before, or nothing could be taken."""
+        self._seen = None
+
     def stuck_s(self, now: float) -> float:
         """For how long something waits and nothing is taken."""
         left = self._left()
-        if left != self._seen[0] or left == self._put:
+        if self._seen is None or left != self._seen[0]:
             self._seen = (left, now)
         return now - self._seen[1]
 

@@ -130,6 +130,26 @@ async def test_nobody_takes_our_frames_is_media_lost_but_not_on_hold() -> None:
 
 
 @virtual
+async def test_silence_and_hold_are_no_standstill() -> None:
+    async with sip_leg() as (leg, phone):
+        await asyncio.sleep(3 * STALL_S)
+        for _ in range(2):
+            await speak(leg, 0.5)
+            await asyncio.sleep(3 * STALL_S)
+        phone.standing = True
+        leg.send(frame(leg, 1, 3))
+        await asyncio.sleep(1)
+        leg.told(sip.Held(7, True))
+        await asyncio.sleep(3 * STALL_S)
+        leg.told(sip.Held(7, False))
+        await asyncio.sleep(STALL_S - 0.1)
+        phone.standing = False
+        await asyncio.sleep(3 * STALL_S)
+        phone.hang_up()
+        assert outcome_of(await until_ended(leg)).cause is EndCause.COMPLETED
+
+
+@virtual
 async def test_holds_are_told_once_each() -> None:
     async with sip_leg() as (leg, phone):
         for on in (True, True, False, False, True):
