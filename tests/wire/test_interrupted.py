@@ -1,6 +1,7 @@
 """Ctrl-C in the first second: a word, 130, no traceback."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,5 +27,7 @@ def test_ctrl_c_at_any_moment_is_no_traceback(command: str, tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-m", "trunkline", command], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
