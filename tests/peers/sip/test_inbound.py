@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import struct
 from pathlib import Path
 
@@ -210,3 +211,31 @@ async def test_credentials_are_asked_for_and_checked(folder):
         await sipp([*wrong, recv(403), ack(2)], folder, up.port())
         figures = await up.stopped()
     assert (figures["turned_401"], figures["turned_403"], figures["offered"]) == (2, 1, 1)
+
+
+async def test_bytes_that_are_no_text(folder):
+    """They are told as well as they can be, and the call is carried on."""
+    message = (
+        b"INVITE sip:agent@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK%d;rport\r\n"
+        b'From: "Caf\xe9" <sip:1@x>;tag=1\r\nTo: <sip:agent@y>\r\nCall-ID: c%d\r\nCSeq: 1 INVITE\r\n'
+        b"Contact: <sip:1@127.0.0.1:%d>\r\nMax-Forwards: 70\r\nX-Note: \xff\xed\xa0\r\nContent-Length: 0\r\n\r\n"
+    )
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+            far.bind(("127.0.0.1", 0))
+            own = far.getsockname()[1]
+            far.sendto(message % (own, own, own, own), ("127.0.0.1", up.port()))
+            offer = await here.until(wire.Offer)
+    assert offer.display.startswith("Caf")
+    assert "\ufffd" in offer.headers["X-Note"]
+
+
+async def test_guessers_are_not_heard_any_more(folder):
+    users = ({"name": "desk", "password": "secret"},)
+    ask = [INVITE, recv(100, optional=True), recv(401), ack()]
+    async with gateway(folder, allow=(), users=users) as up, worker(up.options.socket) as here:
+        await sipp(ask, folder, up.port(), more=["-m", "50", "-r", "50"])
+        await sipp([INVITE.replace(' retrans="500"', ""), pause(500)], folder, up.port())
+        figures = await up.stopped()
+        assert (figures["turned_401"], figures["gate_dropped_invite"]) == (50, 1)
+        assert not [told for told in here.told if isinstance(told, wire.Offer)]

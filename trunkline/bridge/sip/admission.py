@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trunkline.bridge.sip.bans import WRONG, Bans
 from trunkline.bridge.sip.digest import Digest
 from trunkline.bridge.sip.gate import Network, networks, within
 from trunkline.bridge.sip.options import Options, Trunk
@@ -39,6 +40,7 @@ class Admission:
         self._allowed = networks(options.allow)
         users = {user.name: user.password for user in options.users}
         self._digest = Digest(options.realm, users, options.algorithms) if users else None
+        self.bans = Bans()
         self._resolved: Mapping[str, Sequence[Network]] = {}
 
     def resolve(self, resolved: Mapping[str, Iterable[str]]) -> None:
@@ -46,9 +48,9 @@ class Admission:
         self._resolved = {name: networks(addresses) for name, addresses in resolved.items()}
 
     def table(self) -> list[Network]:
-        """Who is heard at all: for the gate."""
+        """Who is heard at all: for the gate. Trunks and allowed networks are not banned: they give no credentials."""
         if self._digest is not None:
-            return networks(["0.0.0.0/0", "::/0"])
+            return self.bans.rest()
         of_trunks = [net for trunk in self._trunks for net in self._networks(trunk)]
         return [*self._allowed, *of_trunks]
 
@@ -73,7 +75,9 @@ class Admission:
         for value in tries[:4]:
             verdict, user = digest.check(value, text.method, address, now)
             if verdict == "ok":
+                self.bans.forgive(address)
                 return Pass("", user)
+        self.bans.blame(address, now, WRONG if verdict == "wrong" else 1)
         if verdict == "wrong":
             return Turned(403, "Wrong credentials")
         asked = digest.challenge(address, now, stale=verdict == "stale")

@@ -14,6 +14,7 @@ import pjsua2 as pj
 
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.ports import RingPort
+from trunkline.bridge.sip.sip_text import clean
 from trunkline.bridge.sip.stream import Negotiated, negotiated, quality
 
 DISCONNECTED: Final = int(pj.PJSIP_INV_STATE_DISCONNECTED)
@@ -153,7 +154,9 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
     def onCallState(self, prm: Any) -> None:  # noqa: N802
         info = self.getInfo()
         text, sent = _text_of(prm.e)
-        self.queue.put(self.number, State(info.state, info.lastStatusCode, info.lastReason, text, sent, self.last))
+        self.queue.put(
+            self.number, State(info.state, info.lastStatusCode, clean(info.lastReason), text, sent, self.last)
+        )
 
     @_guarded
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
@@ -210,14 +213,14 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = 603
-        self.queue.put(self.number, ReferRefused(str(prm.dstUri)[:300]))
+        self.queue.put(self.number, ReferRefused(clean(prm.dstUri)[:300]))
 
     def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = 603
 
     @_guarded
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
-        self.queue.put(self.number, Referred(prm.statusCode, prm.reason, prm.finalNotify))
+        self.queue.put(self.number, Referred(prm.statusCode, clean(prm.reason), prm.finalNotify))
 
     def destroy(self) -> None:
         """For ever; hangs up what is still up. Never inside a callback, never left to a reference that goes."""
@@ -258,13 +261,13 @@ class GatewayAccount(pj.Account):  # type: ignore[misc]
     @_guarded
     def onRegState(self, prm: Any) -> None:  # noqa: N802
         active = prm.code // 100 == 2 and prm.expiration > 0
-        self.queue.put(0, Registered(self.trunk, prm.code, prm.reason, active))
+        self.queue.put(0, Registered(self.trunk, prm.code, clean(prm.reason), active))
 
     @_guarded
     def onSendRequest(self, prm: Any) -> None:  # noqa: N802
         transaction = prm.e.body.tsxState.tsx
         if transaction.state >= pj.PJSIP_TSX_STATE_COMPLETED and transaction.method == "OPTIONS":
-            self.queue.put(0, Pinged(self.trunk, transaction.statusCode, transaction.statusText))
+            self.queue.put(0, Pinged(self.trunk, transaction.statusCode, clean(transaction.statusText)))
 
     def destroy(self) -> None:
         """Unregistered, and gone."""

@@ -114,8 +114,12 @@ class Gateway:
         return {**self.counts, **found, "live": self.live, "callback_failures": self._queue.failures}
 
     async def run(self) -> None:
-        """Until `stop`."""
-        await self._stop.wait()
+        """Until `stop`. Raises what ended the polling, after which nothing works any more."""
+        stopped = asyncio.create_task(self._stop.wait(), name="sip.stop")
+        await asyncio.wait({stopped, self._tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._tasks[0].done():
+            self._tasks[0].result()
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -196,12 +200,24 @@ class Gateway:
         text = SipText.of(event.text)
         leg = Leg(number, event.call, True, text.first("call-id"), text=text, source=event.source)
         self._registry.add(leg)
+        try:
+            self._welcome(leg, event)
+        except Exception:
+            leg.offer, leg.ending = None, 0.0
+            hang_up(leg, 500)  # nobody would answer it else
+            raise
+
+    def _welcome(self, leg: Leg, event: Invited) -> None:
+        text = leg.text
         answer = self._admission.decide(text, event.source, self._now())
         if isinstance(answer, Turned):
             self._count(f"turned_{answer.code}")
             log.info("call.turned", code=answer.code, source=event.source, reason=answer.reason)
+            leg.ending = 0.0
             hang_up(leg, answer.code, answer.headers, answer.reason)
-        elif self._draining or len(self._registry) > self.options.max_calls:
+            if self._admission.bans.fresh:
+                gate.allow(self._library.gate, self._admission.table())
+        elif self._draining or self._registry.carried > self.options.max_calls:
             self._busy(leg, "draining" if self._draining else "as many calls as may be")
         else:
             self._pass(leg, answer)
@@ -247,7 +263,7 @@ class Gateway:
     def _busy(self, leg: Leg, why: str) -> None:
         self._count("turned_503")
         log.warning("call.turned", code=503, reason=why, live=self.live)
-        leg.offer = None
+        leg.offer, leg.ending = None, 0.0
         hang_up(leg, 503, [("Retry-After", str(RETRY_S))])
 
     # -- workers (hub.Owner)
@@ -300,11 +316,13 @@ class Gateway:
     # -- beside it
 
     async def _names(self) -> None:
-        """Trunks' addresses change: the gate follows."""
+        """Trunks' addresses change, bans end: the gate follows."""
         names = names_of(self.options.trunks)
-        while names:
+        while True:
             await asyncio.sleep(NAMES_S)
-            self._admission.resolve(await addresses(names))
+            if names:
+                self._admission.resolve(await addresses(names))
+            self._admission.bans.expire(self._now())
             gate.allow(self._library.gate, self._admission.table())
 
     async def _end_left(self, left: list[dialogs.Dialog | dialogs.Invite]) -> None:

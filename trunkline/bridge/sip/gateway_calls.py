@@ -37,6 +37,7 @@ from trunkline.bridge.sip.sip_text import SipText, told
 from trunkline.bridge.sip.stream import quality
 from trunkline.errors import ConfigError
 
+FORGET_S: Final = 60.0  # after that its object goes although pjsip never said that it is over
 CONFIRM_S: Final = 2.0  # for the far end's word on our BYE, before the worker is told that it is over
 PAUSE_S: Final = 0.5  # a "," among keys
 KEY_S: Final = 0.25  # a key with its gap
@@ -75,6 +76,7 @@ class Calls:
         """A final answer; the worker has had its say and hears no more of it."""
         link.calls.discard(leg.number)
         leg.link = None
+        leg.ending = CONFIRM_S
         self._count("refused")
         retry = [("Retry-After", str(message.retry_after_s))] if message.retry_after_s else []
         legs.hang_up(leg, message.code if 400 <= message.code < 700 else 480, retry, message.reason)
@@ -286,7 +288,7 @@ class Calls:
     def _over(self, leg: Leg, event: State) -> None:
         """pjsip knows of it no more."""
         if leg.by == "far" and leg.answered and event.code == 408:
-            leg.by, leg.note = "gateway", "session timer"
+            leg.by, leg.note = "gateway", "session timer" if leg.confirmed else "no ACK"
         leg.quality = event.quality or leg.quality
         self._gone(leg, event.code, event.reason)
         self._journal.note(dialogs.Over(leg.call_id))
@@ -313,6 +315,9 @@ class Calls:
             leg.ending -= 0.1
             if leg.ending <= 0:
                 self._gone(leg, 487 if not leg.answered else 200, "")
+            if leg.ending < -FORGET_S:
+                self._count("forgotten")
+                self._over(leg, State(DISCONNECTED, 408, ""))
             return
         if leg.deadline is not None and now >= leg.deadline and not leg.answered:
             leg.code, leg.reason = 408, "nobody answered"

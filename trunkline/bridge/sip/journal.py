@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
+import structlog
 
 from trunkline.bridge.sip.dialogs import Dialog, Invite, Over, Record
 
 MOST_LINES: Final = 20_000  # then it is written anew with what is open
+log = structlog.get_logger("trunkline.sip.journal")
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
@@ -42,6 +44,7 @@ class Journal:
         self._open: dict[str, Dialog | Invite] = {}
         self._file: BinaryIO | None = None
         self._lines = 0
+        self.failures = 0
 
     def begin(self) -> list[Dialog | Invite]:
         """What a predecessor left open; from now on it is ours alone. Raises OSError."""
@@ -64,10 +67,15 @@ class Journal:
             self._open[record.call_id] = record
         if self._file is None:
             return
-        self._file.write(_encode(record) + b"\n")
-        self._lines += 1
-        if self._lines > MOST_LINES:
-            self._anew()
+        try:
+            self._file.write(_encode(record) + b"\n")
+            self._lines += 1
+            if self._lines > MOST_LINES:
+                self._anew()
+        except OSError as error:  # a full disk costs a far end its BYE after a crash, not the call
+            if not self.failures:
+                log.error("journal.failed", reason=str(error))
+            self.failures += 1
 
     def _anew(self) -> None:
         assert self._path is not None

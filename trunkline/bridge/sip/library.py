@@ -22,6 +22,7 @@ from trunkline.errors import ConfigError
 TCP_NODELAY: Final = (6, 1, 1)  # Nagle holds back a 200 for 40 ms
 _KINDS: Final = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP, "tls": pj.PJSIP_TRANSPORT_TLS}
 _CODECS: Final = {"PCMU/8000": 200, "PCMA/8000": 199, "G722/16000": 198, "L16/8000": 10, "L16/16000": 10, "opus": 197}
+TURNED: Final = 200  # calls beyond the limit: those that hear 401 or 503 stay until their ACK, 32 s at most
 MOST_ROUNDS: Final = 32  # of one poll: signalling never keeps the loop for itself
 log = structlog.get_logger("trunkline.sip.pjsip")
 
@@ -71,7 +72,7 @@ class Library:
     def _config(self, nameservers: Sequence[str]) -> Any:
         config, options = pj.EpConfig(), self._options
         agent, media, logging = config.uaConfig, config.medConfig, config.logConfig
-        agent.threadCnt, agent.maxCalls, agent.userAgent = 0, min(1000, options.max_calls + 24), options.user_agent
+        agent.threadCnt, agent.maxCalls, agent.userAgent = 0, min(1000, options.max_calls + TURNED), options.user_agent
         for server in nameservers:
             agent.nameserver.append(server)
         media.clockRate = media.sndClockRate = options.clock_rate

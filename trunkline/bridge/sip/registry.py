@@ -34,6 +34,11 @@ class Registry:
     def __len__(self) -> int:
         return len(self.legs)
 
+    @property
+    def carried(self) -> int:
+        """Without those that have been turned away and wait for an ACK."""
+        return sum(leg.ending is None for leg in self.legs.values())
+
     def destroy(self, leg: Leg) -> None:
         """Port first, then the call."""
         silence(leg)

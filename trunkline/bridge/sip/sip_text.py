@@ -23,6 +23,11 @@ _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
 _URI = re.compile(r"^(sips?|tel):(?://)?(?:([^@;?]*)@)?([^;?>]*)", re.IGNORECASE)
 
 
+def clean(text: str) -> str:
+    """Bytes that are no UTF-8 reach us as lone surrogates, which no encoder takes: they become U+FFFD."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class SipText:
     """A message: its first line, headers in order with lower-case long names, and the body."""
@@ -35,6 +40,7 @@ class SipText:
     @classmethod
     def of(cls, whole: str) -> "SipText":
         """Whatever can be read of it; never raises."""
+        whole = clean(whole)
         head, _, body = whole.replace("\r\n", "\n").partition("\n\n")
         lines = re.sub(r"\n[ \t]+", " ", head).split("\n")
         found: list[tuple[str, str]] = []

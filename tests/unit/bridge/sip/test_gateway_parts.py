@@ -109,7 +109,7 @@ def test_users_may_call_from_anywhere_and_are_asked():
     assert isinstance(asked, Turned)
     assert asked.code == 401
     assert [name for name, _ in asked.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
-    assert {str(net) for net in rules.table()} == {"0.0.0.0/0", "::/0"}
+    assert all(within(rules.table(), address) for address in ("192.0.2.1", "2001:db8::1"))
 
 
 def test_options_of_the_configuration():
