@@ -37,8 +37,6 @@ class Speaking:
 
     def say(self, payload: bytes) -> int:
         """Whole frames; how many of them found no room."""
-        if not self._slot.waiting:
-            self.begin()
         for at in range(0, len(payload), self._frame):
             if not self._slot.put(payload[at : at + self._frame]):
                 return (len(payload) - at) // self._frame
@@ -72,7 +70,7 @@ class Speaking:
         return lost * FRAME_S, marks
 
     def begin(self) -> None:
-        """Patience counts from now on: nothing waited before, or nothing could be taken."""
+        """Patience counts from now on: nothing could be taken before."""
         self._seen = None
 
     def stuck_s(self, now: float) -> float:
