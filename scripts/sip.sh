@@ -38,9 +38,14 @@ if [ -z "$(wheel)" ]; then
     if [ -n "$lacking" ] && [ -z "${SKIP_APT:-}" ] && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
         (packages "${tools[@]}") 2>"$why" || off "the Debian packages ${lacking% } cannot be installed"
     fi
-    # It says by itself what is missing: a compiler, a header, the sources.
-    if ! (PYTHON=$venv/bin/python step "SIP: building pjsua2 (a few minutes, once)" docker/pjsua2/build.sh "$wheels") 2>"$why"; then
-        off "$(grep '^pjsua2: ' "$why" | tail -n 1 | sed 's/^pjsua2: //' | grep . || echo "pjsua2 cannot be built; see: docker/pjsua2/build.sh $wheels")"
+    # It says by itself what is missing: a compiler, a header, the sources. PEP 517: an older pip without it wants the
+    # package `wheel` in the environment.
+    if ! (PIP_USE_PEP517=1 PYTHON=$venv/bin/python step "SIP: building pjsua2 (a few minutes, once)" docker/pjsua2/build.sh "$wheels") 2>"$why"; then
+        said=$(grep '^pjsua2: ' "$why" | tail -n 1 | sed 's/^pjsua2: //')
+        case $said in
+            missing:*|upstream*|Debian*|neither*|these*|setup.py*) off "$said" ;;
+            *) off "the build of pjsua2 broke${said:+ after: $said}; docker/pjsua2/build.sh $wheels shows all of it" ;;
+        esac
     fi
 fi
 (step "SIP: pjsua2" "$venv/bin/python" -m pip install --disable-pip-version-check -q --no-deps --no-index "$(wheel)") 2>"$why" &&
