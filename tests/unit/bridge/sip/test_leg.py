@@ -270,6 +270,22 @@ async def test_a_transfer_that_nobody_speaks_of_any_more_is_given_up() -> None:
 
 
 @virtual
+async def test_a_mark_waits_for_the_phone_and_not_for_the_clock() -> None:
+    async with sip_leg() as (leg, phone):
+        phone.standing = True
+        leg.send(frame(leg, 1, 2))
+        leg.mark("heard")
+        await asyncio.sleep(1)
+        events = leg.events()
+        assert isinstance(await anext(events), Answered)
+        phone.standing = False
+        began = asyncio.get_running_loop().time()
+        assert await anext(events) == Played("heard")
+        took = asyncio.get_running_loop().time() - began
+        assert 0.039 < took < 0.081  # two frames, then the second is played
+
+
+@virtual
 async def test_keys_go_to_the_far_end_as_keys() -> None:
     async with sip_leg() as (leg, phone):
         leg.send_digits("12#")
