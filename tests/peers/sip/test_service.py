@@ -67,6 +67,29 @@ async def test_a_call_is_answered_by_an_agent_and_recorded(folder: Path) -> None
     assert not (folder / "data" / "run" / "sip.sock").exists()
 
 
+async def test_the_caller_is_transferred_over_the_api(folder: Path) -> None:
+    final = ("Event: refer", "Subscription-State: terminated;reason=noresource")
+    steps = [
+        recv("REFER", has="Refer-To: .?sip:.919800000001@127.0.0.1"),
+        ok().replace("200 OK", "202 Accepted"),
+        inside("NOTIFY", *final, cseq=2, body="SIP/2.0 200 OK\n", kind="message/sipfrag"),
+        recv(200),
+        *TOLD,
+    ]
+    allowed = folder / "allowed.toml"
+    allowed.write_text('[sip]\nallow_transfer_to = ["+9198*"]\n')
+    async with service(folder, "--config", str(allowed)) as (run, port):
+        far_ends = await calls(folder, port, 1, steps)
+        (live,) = await run.calls(1, live=True)
+        path = f"/calls/{live['id']}"
+        assert (await run.ask("POST", path + "/transfer", json={"target": "+35991234567"}))[0] == 409
+        assert (await run.ask("POST", path + "/dtmf", json={"keys": "12#"}))[0] == 202
+        assert (await run.ask("POST", path + "/transfer", json={"target": "+919800000001"}))[0] == 202
+        await far_ends
+        (over,) = await run.calls(1, live=False)
+        assert (over["cause"], over["code"]) == ("completed", "transferred")
+
+
 async def test_a_gateway_that_is_killed_costs_its_calls_and_nothing_else(folder: Path) -> None:
     async with service(folder) as (run, port), run.calling(1):
         far_ends = await calls(folder, port, 3, TOLD)
