@@ -239,3 +239,42 @@ async def test_guessers_are_not_heard_any_more(folder):
         figures = await up.stopped()
         assert (figures["turned_401"], figures["gate_dropped_invite"]) == (50, 1)
         assert not [told for told in here.told if isinstance(told, wire.Offer)]
+
+
+async def test_an_extension_that_nobody_knows(folder):
+    steps = [
+        request("INVITE", "Require: magic", body=SDP),
+        recv(100, optional=True),
+        recv(420, has="Unsupported: magic"),
+    ]
+    async with gateway(folder) as up, worker(up.options.socket):
+        await sipp([*steps, ack()], folder, up.port())
+
+
+async def test_ringing_until_the_worker_answers(folder):
+    def rings(offer: wire.Offer) -> wire.Take:
+        return wire.Take(offer.call, here.slot(offer.call), answer=False)
+
+    steps = [INVITE, recv(100, optional=True), recv(180), recv(200), ack(), pause(200), *BYE]
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        here.verdict = rings
+        call = asyncio.create_task(sipp(steps, folder, up.port()))
+        offer = await here.until(wire.Offer)
+        await asyncio.sleep(0.3)
+        await here.say(wire.Answer(offer.call))
+        await call
+        assert (await here.until(wire.Gone)).answered
+
+
+async def test_options_are_answered(folder):
+    async with gateway(folder) as up:
+        await sipp([request("OPTIONS"), recv(200, has="Allow:")], folder, up.port())
+
+
+async def test_as_many_calls_as_may_be(folder):
+    async with gateway(folder, max_calls=1) as up, worker(up.options.socket) as here:
+        first = asyncio.create_task(sipp([*TALK, recv("BYE"), ok()], folder, up.port()))
+        call = (await here.until(wire.Up)).call
+        await sipp([INVITE, recv(100, optional=True), recv(503, has="Retry-After"), ack()], folder, up.port())
+        await here.say(wire.Hangup(call))
+        await first

@@ -8,6 +8,7 @@ import pytest
 from tests.peers.sip.rig import (
     PATIENCE_S,
     SDP,
+    TALK,
     ack,
     folder,
     free_port,
@@ -276,3 +277,39 @@ async def test_a_killed_gateways_far_ends_hear_bye_from_its_successor(folder):
                 await asyncio.sleep(0.05)
         figures = await up.stopped()  # SIPp answers to where the first gateway was
         assert figures.get("left_ended", 0) + figures.get("left_unanswered", 0) == 1
+
+
+async def test_who_called_a_killed_gateway_hears_bye_too(folder):
+    steps = [*TALK, recv("BYE", has="Reason: SIP"), ok()]
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        far = asyncio.create_task(sipp(steps, folder, up.port()))
+        await here.until(wire.Up)
+        await up.killed()
+    async with gateway(folder):
+        await far
+
+
+async def test_a_killed_gateways_ringing_calls_are_cancelled(folder):
+    port = free_port()
+    steps = [recv("INVITE"), reply(180, "Ringing"), recv("CANCEL"), ok()]
+    far = asyncio.create_task(sipp(steps, folder, 5060, listen=port))
+    await asyncio.sleep(0.3)
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        await here.dial(f"sip:x@127.0.0.1:{port}")
+        await here.until(wire.Progress)
+        await up.killed()
+    async with gateway(folder):
+        await far
+
+
+async def test_a_gateway_that_is_told_to_go_says_bye(folder):
+    port = free_port()
+    far = asyncio.create_task(sipp([*ANSWER, recv("BYE"), ok()], folder, 5060, listen=port))
+    await asyncio.sleep(0.3)
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        await here.dial(f"sip:x@127.0.0.1:{port}")
+        await here.until(wire.Up)
+        await up.stopped()
+        assert (await here.until(wire.Gone)).by == "gateway"
+    await far
+    assert [line["type"] for line in journal(folder)][-1] == "over"

@@ -18,6 +18,8 @@ _SRTP: Final = {
     "optional": pj.PJMEDIA_SRTP_OPTIONAL,
     "required": pj.PJMEDIA_SRTP_MANDATORY,
 }
+# All eight that there are make an INVITE too large for one packet.
+_SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM")
 log = structlog.get_logger("trunkline.sip.trunk")
 
 
@@ -74,6 +76,10 @@ class Accounts:
         rtp.qosType = pj.PJ_QOS_TYPE_VOICE
         config.mediaConfig.lockCodecEnabled = False  # no second offer when the answer names several
         config.mediaConfig.srtpUse, config.mediaConfig.srtpSecureSignaling = _SRTP[srtp], 0
+        for name in _SUITES:
+            suite = pj.SrtpCrypto()
+            suite.name = name
+            config.mediaConfig.srtpOpt.cryptos.append(suite)
         config.callConfig.timerMinSESec, config.callConfig.timerSessExpiresSec = 90, 1800
         return config
 

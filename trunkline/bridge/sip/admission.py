@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from trunkline.bridge.sip.bans import WRONG, Bans
 from trunkline.bridge.sip.digest import Digest
@@ -28,6 +28,7 @@ class Turned:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+EXTENSIONS: Final = frozenset({"100rel", "timer", "replaces", "norefersub", "trickle-ice"})  # pjsip's
 Answer: TypeAlias = Pass | Turned
 
 
@@ -82,6 +83,18 @@ class Admission:
             return Turned(403, "Wrong credentials")
         asked = digest.challenge(address, now, stale=verdict == "stale")
         return Turned(401, "", tuple(("WWW-Authenticate", value) for value in asked))
+
+
+def understood(text: SipText) -> Turned | None:
+    """What pjsip takes although RFC 3261 says otherwise: extensions that nobody here knows (8.2.2.3), no SDP wanted."""
+    required = [tag.strip().lower() for value in text.all("require") for tag in value.split(",")]
+    unknown = [tag for tag in required if tag not in EXTENSIONS]
+    if unknown:
+        return Turned(420, "", (("Unsupported", ", ".join(unknown)[:500]),))
+    accepted = [value.partition(";")[0].strip().lower() for value in text.all("accept")]
+    if accepted and not any(kind in ("application/sdp", "application/*", "*/*") for kind in accepted):
+        return Turned(406)
+    return None
 
 
 def names_of(trunks: Iterable[Trunk]) -> dict[str, list[str]]:

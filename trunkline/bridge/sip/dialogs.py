@@ -4,12 +4,14 @@ RFC 3261: a dialog's parts from the messages that made it (12.1), the route a re
 (9.1), which repeats the INVITE's own Via.
 """
 
+import re
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from trunkline.bridge.sip.sip_text import Address, SipText, host_port, parameter
 
+_ADDED: Final = re.compile(r";\s*(received|rport)=[^;,\s]*", re.IGNORECASE)  # by who received it
 BEYOND: Final = 40_000  # added to the last CSeq known: pjsip begins below 32,768 and may have sent requests since
 
 
@@ -86,6 +88,16 @@ def invited(request: SipText) -> Invite:
         transport=request.transport or "udp",
         via=request.first("via"),
     )
+
+
+def ringing(invite: Invite, answer: SipText) -> Invite:
+    """By its 1xx, which repeats the Via that arrived: a large INVITE that no TCP took has gone by UDP after all."""
+    via = _ADDED.sub(_bare, (answer.all("via") or (invite.via,))[0])
+    return msgspec.structs.replace(invite, via=via, transport=answer.transport or invite.transport)
+
+
+def _bare(added: re.Match[str]) -> str:
+    return ";rport" if added[1].lower() == "rport" else ""
 
 
 def _target(text: SipText) -> str:

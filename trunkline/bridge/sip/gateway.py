@@ -18,7 +18,7 @@ import structlog
 from trunkline.bridge.sip import dialogs, gate
 from trunkline.bridge.sip import messages as wire
 from trunkline.bridge.sip.accounts import Accounts
-from trunkline.bridge.sip.admission import Admission, Pass, Turned, names_of
+from trunkline.bridge.sip.admission import Admission, Pass, Turned, names_of, understood
 from trunkline.bridge.sip.callbacks import Invited, Pinged, Queue, Registered
 from trunkline.bridge.sip.gateway_calls import Calls
 from trunkline.bridge.sip.gateway_leg import Leg, hang_up
@@ -210,6 +210,8 @@ class Gateway:
     def _welcome(self, leg: Leg, event: Invited) -> None:
         text = leg.text
         answer = self._admission.decide(text, event.source, self._now())
+        if isinstance(answer, Pass):
+            answer = understood(text) or answer
         if isinstance(answer, Turned):
             self._count(f"turned_{answer.code}")
             log.info("call.turned", code=answer.code, source=event.source, reason=answer.reason)

@@ -229,7 +229,8 @@ class Calls:
                 log.warning("call.refer_refused", target=event.target, call=leg.number)
             case Sent():
                 if not leg.inbound and not leg.answered:
-                    self._journal.note(dialogs.invited(SipText.of(event.text)))
+                    leg.invite = dialogs.invited(SipText.of(event.text))
+                    self._journal.note(leg.invite)
 
     def _state(self, leg: Leg, event: State, now: float) -> None:
         text = SipText.of(event.text)
@@ -238,6 +239,9 @@ class Calls:
             return
         if event.state == EARLY and not leg.inbound:
             self._tell(leg, wire.Progress(leg.number, event.code, leg.media))
+            if leg.invite is not None and event.text and not event.sent:
+                leg.invite = dialogs.ringing(leg.invite, text)
+                self._journal.note(leg.invite)
         elif event.state > EARLY and event.text and not leg.answered:
             leg.answered, leg.deadline = True, None
             leg.headers = {} if leg.inbound else told(text)

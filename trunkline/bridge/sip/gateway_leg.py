@@ -9,6 +9,7 @@ import pjsua2 as pj
 
 from trunkline.bridge.sip import messages as wire
 from trunkline.bridge.sip.callbacks import GatewayCall
+from trunkline.bridge.sip.dialogs import Invite
 from trunkline.bridge.sip.hub import WorkerLink
 from trunkline.bridge.sip.ports import RingPort
 from trunkline.bridge.sip.sip_text import SipText
@@ -39,6 +40,7 @@ class Leg:
     told_gone: bool = False
     media: bool = False
     stream: Negotiated | None = None
+    invite: Invite | None = None  # of ours, as it went out
     held: bool = False
     by: By = "far"
     code: int = 0  # to be told instead of pjsip's

@@ -3,7 +3,19 @@
 import asyncio
 import socket
 
-from trunkline.bridge.sip.dialogs import BEYOND, Dialog, Invite, Over, bye, called, cancel, invited, next_hop, placed
+from trunkline.bridge.sip.dialogs import (
+    BEYOND,
+    Dialog,
+    Invite,
+    Over,
+    bye,
+    called,
+    cancel,
+    invited,
+    next_hop,
+    placed,
+    ringing,
+)
 from trunkline.bridge.sip.journal import Journal, still_open
 from trunkline.bridge.sip.options import Options
 from trunkline.bridge.sip.sip_text import SipText
@@ -64,6 +76,16 @@ def test_cancel_repeats_the_invites_via_and_number():
     assert text.startswith("CANCEL sip:them@z SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK7\r\n")
     assert "CSeq: 5 CANCEL" in text
     assert "Route: <sip:p1;lr>" in text
+
+
+def test_a_ringing_call_is_cancelled_by_the_way_that_worked():
+    sent = Invite("c1", transport="tcp", via="SIP/2.0/TCP 192.0.2.1;rport;branch=z9hG4bKa;alias")
+    heard = message(
+        "SIP/2.0 180 Ringing", "Via: SIP/2.0/UDP 192.0.2.1:5060;rport=5060;received=192.0.2.1;branch=z9hG4bKb"
+    )
+    found = ringing(sent, heard)
+    assert (found.via, found.transport) == ("SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKb", "udp")
+    assert ringing(sent, message("SIP/2.0 180 Ringing")) == sent
 
 
 def test_next_hops():

@@ -12,7 +12,7 @@ import pytest
 
 from trunkline.bridge.sip import gateway_names
 from trunkline.bridge.sip import messages as wire
-from trunkline.bridge.sip.admission import Admission, Pass, Turned, names_of
+from trunkline.bridge.sip.admission import Admission, Pass, Turned, names_of, understood
 from trunkline.bridge.sip.gate import allow, counters, networks, packed, within
 from trunkline.bridge.sip.hub import Hub, WorkerLink
 from trunkline.bridge.sip.options import LOOPBACK, Options, Trunk, User, options_of
@@ -100,6 +100,24 @@ def test_who_is_heard():
     rules.resolve({"carrier": ["203.0.113.6"]})
     assert rules.decide(INVITE, "203.0.113.5:5060", 0) == Turned(403)
     assert names_of([TRUNK]) == {"carrier": ["sip.example", "edge.example"]}
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ("Require: 100rel, timer", 0),
+        ("Require: timer, nothingSupportsThis", 420),
+        ("Accept: application/sdp;level=1, text/plain", 0),
+        ("Accept: */*", 0),
+        ("Accept: text/plain", 406),
+        ("Accept:", 0),
+    ],
+)
+def test_what_is_not_understood_is_said(headers, code):
+    found = understood(SipText.of(f"INVITE sip:us SIP/2.0\r\n{headers}\r\n\r\n"))
+    assert (found.code if found else 0) == code
+    if code == 420:
+        assert found.headers == (("Unsupported", "nothingsupportsthis"),)
 
 
 def test_users_may_call_from_anywhere_and_are_asked():
