@@ -291,6 +291,7 @@ class Conversation:
         last = self._ears.stream.wire_time(event.at_s, at)
         self._caller_had_turn = True
         self._policy.caller_stopped(at)
+        self._lifeline.took(at - last)
         self._journal.emit(CallerSilent(self._journal.at(last), event.turn))
 
     async def _digit(self, key: str, at: float) -> None:
@@ -347,14 +348,14 @@ class Conversation:
 
     def _hold_on(self, now: float, heard_until: float, *, busy: bool) -> None:
         """Nobody on the line, or nobody who answers: ask for patience, find another session, or give the call up."""
-        falters = "" if busy else self._speech.begun()
-        signs = self._line.signs(now, falters_since=heard_until if falters else None, busy=busy)
+        falters = None if busy else self._speech.begun()
+        signs = self._line.signs(now, falters, heard_until, busy=busy)
         self._lifeline.heard(heard_until)
         self._lifeline.seen(now, signs)
         match self._lifeline.due(now):
             case Reassure(first=first):
                 kind: Kind = "one_moment" if first else "still_trying"
-                self._own.say(kind, turn=self._turn, within=falters if signs.connected else "")
+                self._own.say(kind, turn=self._turn, within=falters.key if falters and signs.connected else "")
             case Reopen():
                 self._open_session()
             case GiveUp(reason=reason):

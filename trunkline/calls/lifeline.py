@@ -4,6 +4,7 @@ Time is handed in (`now`, seconds of the call's clock). `seen` takes in what can
 to do about it, `deadline` when to look again.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -15,6 +16,10 @@ REPLACED_S: Final = 60.0  # a session that falls within this of the last one tha
 UNOWED: Final = 2.0  # nobody is known to wait for an answer: that many times the patience
 MOST_UNANSWERED: Final = 3  # times that a caller is asked to wait for a session which is there and silent
 MUTE_S: Final = 2.5  # without any sentence to say, the end comes before the caller takes the line for dead
+BROKE_OFF_S = 0.9  # nobody thinks in mid-sentence: a reply that broke off there is excused after this
+BEYOND_S = 1.0  # an answer is this much later than its model was lately; or than the work that it waited for
+LEAST_USUAL_S, MOST_USUAL_S = 0.8, 2.0  # what a model may usually take
+TURNS_KEPT = 4  # newest turns, of which the slowest is the usual
 POLL_S, IDLE_POLL_S = 0.25, 1.0  # how often a session is looked at while it owes something, and while it does not
 
 After: TypeAlias = Literal["end", "callback", "transfer"]
@@ -50,6 +55,7 @@ class Signs:
     owes_since: float | None = None  # since when the caller waits for it; None: as far as is known, not at all
     caller_speaks: bool = False
     busy: bool = False  # the agent is being heard, or nobody has to be: a tool runs, the line is on hold
+    broke_off: bool = False  # what it owes is the rest of a sentence
 
 
 class Lifeline:
@@ -62,6 +68,8 @@ class Lifeline:
         self._seen_at = 0.0
         self._gone_since: float | None = None  # nobody hears the caller
         self._sound_until = -INF  # something of ours was heard until then
+        self._busy_until = -INF
+        self._took: deque[float] = deque(maxlen=TURNS_KEPT)  # s, from the caller's last word to the answer
         self._said = 0  # sentences since the agent's last word
         self._tries = 0  # sessions of this gap
         self._reopen_at: float | None = None
@@ -100,6 +108,10 @@ class Lifeline:
         """The session speaks."""
         self._said = 0
 
+    def took(self, seconds: float) -> None:
+        """So long it took from the caller's last word to its answer, or to its first request for a tool."""
+        self._took.append(seconds)
+
     def seen(self, now: float, signs: Signs) -> None:
         """Take in how the session looks now."""
         self._signs, self._seen_at = signs, now
@@ -108,7 +120,7 @@ class Lifeline:
         else:
             self._gone(now)
         if signs.busy:
-            self._sound_until = now
+            self._busy_until = now
 
     def heard(self, until: float) -> None:
         """The agent, or a sentence of ours, was heard until then."""
@@ -172,10 +184,23 @@ class Lifeline:
             patience_s = self._settings.honest_after_s
             since = gone + (0.0 if signs.owes_since is not None else (UNOWED - 1) * patience_s)
         elif signs.owes_since is not None:
-            patience_s, since = self._settings.answer_within_s, signs.owes_since
+            patience_s, since = self._answer_within_s(), signs.owes_since
         else:
             return INF
-        return max(since + patience_s, self._sound_until + patience_s * max(1, self._said - 1))
+        again_at = self._sound_until + patience_s * max(1, self._said - 1)
+        return max(since + patience_s, again_at, self._busy_until + min(patience_s, BEYOND_S))
+
+    def _answer_within_s(self) -> float:
+        """How long a session that is there may be silent: as configured until its own time is known in this call, and
+        where that is so long that waiting for it would spare the caller nothing."""
+        within_s = self._settings.answer_within_s
+        if self._mute:
+            return within_s
+        if self._signs.broke_off and not self._said:
+            return min(within_s, BROKE_OFF_S)
+        usual_s = max(self._took, default=INF)
+        patience_s = min(max(usual_s, LEAST_USUAL_S), MOST_USUAL_S) + BEYOND_S
+        return within_s if usual_s > patience_s else patience_s
 
 
 def afterwards(wanted: After, *, number_known: bool, can_transfer: bool) -> After:

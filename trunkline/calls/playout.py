@@ -78,6 +78,11 @@ class Playout:
             found.texts.append((found.pushed, text))
         return found is not None
 
+    def last_words(self, reply: str) -> str:
+        """The newest piece of its words; "" where none are known."""
+        found = self._replies.get(reply)
+        return found.texts[-1][1].strip() if found and found.texts else ""
+
     def accepts(self, reply: str) -> bool:
         """False when the reply is dead, finished, or was never started: its late speech is refused and counted."""
         found = self._replies.get(reply)

@@ -11,7 +11,7 @@ from trunkline.calls.inbox import Inbox
 from trunkline.calls.lifeline import Signs
 from trunkline.calls.playout import Cut
 from trunkline.calls.session_life import SessionLife, SessionNews
-from trunkline.calls.speech import Reply, Speech
+from trunkline.calls.speech import Begun, Reply, Speech
 from trunkline.clock import Clock
 from trunkline.errors import ProviderError
 
@@ -94,16 +94,17 @@ class SessionLine:
         if self._life:
             self._life.end()
 
-    def signs(self, now: float, *, falters_since: float | None, busy: bool) -> Signs:
-        """How it looks. falters_since: a reply has begun, is not at its end, and nothing was heard of it since."""
+    def signs(self, now: float, falters: Begun | None, since: float, *, busy: bool) -> Signs:
+        """How it looks. falters: a reply that has begun, is not at its end, and was not heard `since` then."""
         watched = self._watched
         if self._session is None:
             return Signs(connected=False, owes_since=now, busy=busy)
         if watched is None:
             return Signs(connected=True, busy=busy)
         waits_since = watched.waits_since
-        owes_since = falters_since if waits_since is None else waits_since
-        return Signs(watched.connected, owes_since, watched.caller_speaks, busy)
+        if waits_since is not None or falters is None:
+            return Signs(watched.connected, waits_since, watched.caller_speaks, busy)
+        return Signs(watched.connected, since, watched.caller_speaks, busy, falters.mid_sentence)
 
     # ── news ────────────────────────────────────────────────────────────────────────────────────────────────────
 

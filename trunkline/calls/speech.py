@@ -14,6 +14,7 @@ from trunkline.calls.playout import Cut, Playout
 from trunkline.clock import Clock
 from trunkline.codecs.frame import AudioFrame
 
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "।")
 MARK_LATE_S = 3.0  # a mark that is this late after its speech should have been heard is not coming back
 
 
@@ -38,6 +39,14 @@ class Reply:
     turn: int
     greeting: bool = False
     began: float | None = None  # clock: its first sample on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A reply of the agent that has been heard in part. `mid_sentence`: its words so far are no whole sentence."""
+
+    key: str
+    mid_sentence: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,11 @@ class Speech:
         """When the agent was last heard, by our clock; no later than `now`."""
         return min(now, self.mouth.far.plays_until)
 
-    def begun(self) -> str:
-        """The key of a reply of the agent that has been heard in part; "": none is."""
-        return next((reply.key for reply in self._replies.values() if reply.id and reply.began is not None), "")
+    def begun(self) -> Begun | None:
+        """The reply of the agent that has been heard in part; None: none is."""
+        key = next((reply.key for reply in self._replies.values() if reply.id and reply.began is not None), "")
+        words = self._playout.last_words(key)
+        return Begun(key, bool(words) and not words.endswith(SENTENCE_ENDS)) if key else None
 
     def waiting_s(self, now: float) -> float:
         """Seconds of speech that the caller will yet hear."""

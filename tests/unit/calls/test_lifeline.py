@@ -1,10 +1,15 @@
 """What a call does while nobody can answer: a pure table of moments."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.calls.lifeline import (
+    BEYOND_S,
+    BROKE_OFF_S,
     MOST_UNANSWERED,
     MUTE_S,
     REPLACED_S,
@@ -30,7 +35,7 @@ def told(line: Lifeline, signs: Signs, until: float, *, begin: float = 0.0) -> l
     now, heard = begin, -1.0
     while now <= until and not (done and isinstance(done[-1][1], GiveUp)):
         line.heard(min(now, heard))
-        line.seen(now, Signs(signs.connected, signs.owes_since, signs.caller_speaks, busy=now < heard))
+        line.seen(now, replace(signs, busy=now < heard))
         if (action := line.due(now)) is not None:
             done.append((now, action))
             if isinstance(action, Reassure):
@@ -144,6 +149,56 @@ def test_an_answer_makes_it_patient_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("took", "within_s"),
+    [
+        ([], 2.5),  # as configured
+        ([0.3], 1.8),  # no model is held to less than 0.8 s
+        ([0.9], 1.9),
+        ([0.9, 1.6, 1.0], 2.6),  # the slowest of them
+        ([1.9, 0.9, 0.9, 0.9, 0.9], 1.9),  # of the newest four
+        ([2.4], 3.0),
+        ([2.9], 3.0),  # who is about to answer is not talked over
+        ([3.5], 2.5),  # to wait for this one would spare the caller nothing
+        ([0.9, 7.0], 2.5),
+    ],
+)
+def test_an_answer_is_waited_for_as_long_as_this_model_usually_takes(took: list[float], within_s: float) -> None:
+    line = opened()
+    for seconds in took:
+        line.took(seconds)
+    done = told(line, Signs(connected=True, owes_since=10.0), 14, begin=10.0)
+    assert done[0] == (pytest.approx(10.0 + within_s, abs=0.06), Reassure(first=True))
+
+
+def test_a_sentence_that_breaks_off_is_excused_sooner_and_only_once() -> None:
+    done = told(opened(), Signs(connected=True, owes_since=10.0, broke_off=True), 16, begin=10.0)
+    first, second = (at for at, _ in done[:2])
+    assert first == pytest.approx(10.0 + BROKE_OFF_S, abs=0.06)
+    assert second == pytest.approx(first + SPOKEN_S + 2.5, abs=0.1)
+
+
+def test_who_has_nothing_to_say_keeps_to_what_is_configured() -> None:
+    line = opened(mute=True)
+    line.took(0.9)
+    done = told(line, Signs(connected=True, owes_since=10.0, broke_off=True), 20, begin=10.0)
+    assert done == [(pytest.approx(12.5), GiveUp("the session does not answer"))]
+
+
+@pytest.mark.parametrize(("works_s", "said_at"), [(0.5, 11.9), (1.5, 12.5), (6.0, 17.0)])
+def test_a_tool_does_not_make_the_wait_begin_anew(works_s: float, said_at: float) -> None:
+    """From the caller's last word at 10.0; behind the tool's answer the model has a second at least."""
+    line = opened()
+    line.took(0.9)
+    now, spoken = 10.0, None
+    while spoken is None and now < 20.0:
+        line.seen(now, Signs(connected=True, owes_since=10.0, busy=now < 10.0 + works_s))
+        spoken = now if line.due(now) else None
+        now = round(now + 0.05, 2)
+    assert spoken == pytest.approx(said_at, abs=0.1)
+    assert spoken == pytest.approx(max(10.0 + 0.9, 10.0 + works_s) + BEYOND_S, abs=0.1)
+
+
+@pytest.mark.parametrize(
     "signs",
     [
         Signs(connected=True),
@@ -166,12 +221,17 @@ def test_who_cannot_say_anything_ends_before_the_line_seems_dead() -> None:
     )
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans(), st.floats(0.01, 3)), max_size=30))
-def test_nothing_becomes_due_before_the_deadline(looks: list[tuple[bool, bool, bool, float]]) -> None:
+@given(
+    st.lists(st.tuples(*[st.booleans()] * 4, st.floats(0.01, 3)), max_size=30),
+    st.lists(st.floats(0.0, 10.0), max_size=3),
+)
+def test_nothing_becomes_due_before_the_deadline(looks: list[Any], took: list[float]) -> None:
     """Whoever sleeps until the deadline misses nothing."""
     line, now = opened(), 0.0
-    for connected, owes, speaks, seconds in looks:
-        line.seen(now, Signs(connected, now - 1 if owes else None, speaks))
+    for usual_s in took:
+        line.took(usual_s)
+    for connected, owes, speaks, broke_off, seconds in looks:
+        line.seen(now, Signs(connected, now - 0.5 if owes else None, speaks, broke_off=broke_off))
         if line.due(now) is not None:
             continue
         deadline = line.deadline(watched=False)

@@ -29,6 +29,11 @@ class Ear:
         """Whether a run of speech goes on (pauses up to 300 ms belong to it)."""
         return self.last_s >= 0.0 and self._quiet_s < _HANG_S
 
+    @property
+    def onset_at(self) -> float:
+        """When (clock, s) the newest run of speech began."""
+        return self.last_at - (self.last_s - self.onset_s)
+
     def push(self, pcm: bytes, seconds: float, now: float) -> None:
         """Some more of the stream. pcm: s16le; `seconds` long; arrived at `now`."""
         level = rms(pcm) if pcm else 0

@@ -7,6 +7,7 @@ from trunkline.codecs.frame import SAMPLE_BYTES, AudioFrame
 from trunkline.codecs.resample import RATES, Resampler
 
 _ENDS = (".", "?", "!", "…", "。", "？", "！", "।")
+DRY_S = 1.5  # nobody thinks in mid-sentence: what broke off there and is this late is not coming
 _MOST_HELD = 24  # characters without a blank: a language that writes none
 
 
@@ -34,6 +35,18 @@ class Reply:
     def sounds_complete(self) -> bool:
         """Whether its words end like a sentence."""
         return self.said.endswith(_ENDS)
+
+    @property
+    def sounds_until(self) -> float:
+        """When (clock, s) what came so far will have been heard, had each of it been passed on at once."""
+        return self.began + self.sent_s
+
+    def stalled_at(self, stall_s: float, *, waits: bool) -> float:
+        """When (clock, s) no more of it is to be expected: sooner in mid-sentence, unless it waits for somebody."""
+        quiet_at = max(self.last_at + stall_s, self.sounds_until)
+        if waits or self.dead or self.sounds_complete or not self.said:
+            return quiet_at
+        return min(quiet_at, max(self.last_at, self.sounds_until) + DRY_S)
 
     def audio(self, data: bytes, rate: int, now: float) -> ReplyAudio | None:
         """Some more speech, s16le at `rate` (Hz); any number of bytes, halves of samples are joined."""

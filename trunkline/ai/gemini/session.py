@@ -163,6 +163,8 @@ class GeminiSession:
         pcm = frame.pcm
         self._turns.ear.push(pcm, len(pcm) / BYTES_PER_S, self._clock.monotonic())
         self._voice.push(pcm)
+        if self._link is None:
+            self._emit(self._turns.overheard(self._clock.monotonic()))
 
     async def press(self, key: str) -> None:
         """Keys pressed in one go are told as one."""
@@ -286,8 +288,7 @@ class GeminiSession:
         resumed = bool(self._lease.handle)
         if turns.link:
             self._emit([Usage("gemini", {"reconnects": 1.0, "gap_s": now - self._tries.since})])
-        replay_from = turns.replay_from()
-        if turns.link and replay_from is not None:
+        if turns.link and (replay_from := turns.replay_from()) is not None:
             self._voice.tape.rewind(replay_from)
         said = turns.connected(now)
         if past := self._unknown(resumed=resumed):
@@ -383,8 +384,7 @@ class GeminiSession:
         await link.close()
 
     async def _watch(self, link: Link, now: float) -> None:
-        due = self._turns.due(now)
-        if due == "nudge":
+        if (due := self._turns.due(now)) == "nudge":
             self.counters["nudges"] += 1
             self._turns.nudged(now)
             await self._send(link.say(words.NUDGE))

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Literal, TypeAlias
 
 from trunkline.ai.gemini import words
+from trunkline.ai.gemini.debt import Debt
 from trunkline.ai.gemini.ear import Ear
 from trunkline.ai.gemini.errands import Asked, Errands
 from trunkline.ai.gemini.past import Line, Past
@@ -42,6 +43,8 @@ STALE_S = 1.0  # audio this soon after an interruption belongs to what was inter
 FINAL_S = 0.6  # fragments of the caller's words may come this long after the answer began
 END_S = 0.2  # fragments of the model's words may come this long after its last audio
 LATE_TURN_S = 1.0  # turnComplete may come this long after the speech should have been heard
+OVER_S = 0.3  # of speech, by which our own ear knows a caller who speaks while no connection judges
+NOTICED_S = 1.5  # a vendor that lived notices speech within this of its begin; what it did not was none
 IGNORED_S = 3.0  # sound of the caller that the vendor said nothing about for so long was no speech to it
 
 
@@ -70,13 +73,11 @@ class Turns:
         self._final_at: float | None = None
         self._early = ""  # the caller's words while the model speaks
         self._tools = Errands()
-        self._asked: list[str] = []  # prompts without an answer
+        self._debt = Debt()
         self._prompt = ""  # what the newest reply was asked for, if not by the caller
-        self._wait_from = 0.0  # of prompts and of tool results
-        self._owes = False  # tools were answered, the model has not spoken since
-        self._nudged_at: float | None = None
         self._message_at = 0.0
         self._broken: str | None = None  # words of a reply that a lost connection cut off
+        self._left_until = 0.0  # what a lost connection left to be heard lasts so long
 
     # ── what the server says ────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,7 +114,7 @@ class Turns:
             self._busy = content.interaction_status == "IN_PROGRESS"
         if content.generation_complete and self._reply is not None:
             self._reply.complete_at = now
-            self._drains_until = self._reply.began + self._reply.sent_s
+            self._drains_until = self._reply.sounds_until
         if content.turn_complete:
             self._turn_complete(now, out)
 
@@ -161,7 +162,7 @@ class Turns:
     def _close_caller(self, now: float, out: list[AiEvent]) -> None:
         """The model answers: whatever the caller said is over."""
         if not self._caller_open:
-            if not self._unsettled or self.ear.run_s < 0.2 or self._asked or self._owes:
+            if not self._unsettled or self.ear.run_s < 0.2 or self._debt:
                 return
             self._open_caller(now, out)
         self._caller_open = False
@@ -231,9 +232,9 @@ class Turns:
 
     def _begin(self, now: float, out: list[AiEvent]) -> Reply:
         self._close_caller(now, out)
-        self._prompt = " ".join(self._asked)
-        self._asked.clear()
-        self._owes, self._nudged_at, self._drains_until = False, None, None
+        self._prompt = " ".join(self._debt.asked)
+        self._debt.paid()
+        self._drains_until = None
         self._replies += 1
         id_ = ReplyId(f"g{self._replies}")
         out.append(ReplyStarted(id_, self.turn))
@@ -255,13 +256,12 @@ class Turns:
     # ── tools and prompts ───────────────────────────────────────────────────────────────────────────────────────
 
     def _tool(self, call: FunctionCall, now: float, out: list[AiEvent]) -> None:
-        opened = self._tools.open(call, self.link)
-        if opened is None:
+        since = self._debt.waits_from if self._tools else self.waits_since()
+        if (opened := self._tools.open(call, self.link)) is None:
             self.counters["tools_refused"] += 1
             return
         self._close_caller(now, out)
-        self._asked.clear()
-        self._nudged_at = None
+        self._debt.works(since or now)
         id_, asked = opened
         out.append(ToolCall(id_, asked.name, asked.arguments, self.turn))
 
@@ -270,14 +270,12 @@ class Turns:
         asked = self._tools.close(result.id)
         if asked is not None:
             self.past.add("model", f"[{asked.name}: {result.error or result.value}]")
-            self._owes, self._wait_from = True, now
+            self._debt.answered(now)
         return asked
 
     def ask(self, text: str, now: float) -> None:
         """The model was, or will be, told to speak."""
-        if len(self._asked) < 4:
-            self._asked.append(text)
-        self._wait_from = now
+        self._debt.ask(text, now)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -297,45 +295,49 @@ class Turns:
         return out
 
     def _ran_dry(self, reply: Reply, now: float) -> bool:
-        quiet = now - reply.last_at >= self._stall_s and now >= reply.began + reply.sent_s
-        return quiet and reply.complete_at is None
+        waits = bool(self._tools or self._debt)
+        return reply.complete_at is None and now >= reply.stalled_at(self._stall_s, waits=waits)
 
     def due(self, now: float) -> Due:
         """What to do about a model that says nothing although it should: a connection without any sign of life is
         resumed elsewhere; a session that lives and does not speak is begun afresh."""
         if self._reply is not None:
             return "resume" if self._ran_dry(self._reply, now) else ""
-        since = self.waits_since()
-        if since is None or now - since < self._stall_s:
+        since, nudged_at = self._late_since(), self._debt.nudged_at
+        if since is None or now - since < self._stall_s or (nudged_at and now - nudged_at < self._stall_s / 2):
             return ""
-        if self._nudged_at is None:
+        if nudged_at is None:
             return "nudge"
-        if now - self._nudged_at < self._stall_s / 2:
-            return ""
         return "fresh" if self._message_at > since or (self._caller_open and self._said) else "resume"
 
     def nudged(self, now: float) -> None:
         """It was told to answer."""
-        self._nudged_at = now
+        self._debt.nudged_at = now
+
+    def _late_since(self) -> float | None:
+        """Since when (clock, s) the model could have answered: words that it writes down are a sign of life."""
+        since = self.waits_since()
+        if since is None or not (self._caller_open or self._debt):
+            return since
+        return max(since, self._said_at if self._caller_open and self._said else self._debt.told_at)
 
     def waits_since(self) -> float | None:
-        """Since when (clock, s) the model owes an answer; None while it speaks, or the caller may."""
+        """Since when (clock, s) the caller waits: from their last word on, however late that is written down and
+        whatever tools it takes. None while the model speaks, or the caller may."""
         ear = self.ear
         if self._drains_until is not None or self._tools or ear.speaking:
             return None
         if self._caller_open and self._said:
-            return max(ear.last_at, self._said_at)
-        if self._asked or self._owes:
-            return self._wait_from
-        unheard = ear.run_s >= 0.6 and self._unsettled
-        if unheard and self._message_at < ear.last_at - (ear.last_s - ear.onset_s):
-            return ear.last_at
-        return None
+            return ear.last_at if self._unsettled else self._said_at
+        if self._debt:
+            return self._debt.waits_from
+        unheard = ear.run_s >= 0.6 and self._unsettled and self._message_at < ear.onset_at
+        return ear.last_at if unheard else None
 
     def quiet(self, now: float) -> bool:
         """Whether a connection could be replaced without anybody noticing."""
         busy = self._reply is not None or self._drains_until is not None or self._busy
-        waits = self._caller_open or self._asked or self._tools or self._owes
+        waits = self._caller_open or self._debt or self._tools
         calm = not self.ear.speaking and (not self._unsettled or now - self.ear.last_at >= IGNORED_S)
         return not busy and not waits and calm
 
@@ -343,17 +345,28 @@ class Turns:
 
     def lost(self, now: float) -> list[AiEvent]:
         """The connection is gone."""
-        out: list[AiEvent] = []
-        reply = self._reply
-        if reply is not None and reply.complete_at is None and not reply.dead:
-            self._broken = reply.said
+        out, reply = list[AiEvent](), self._reply
+        self._left_until = self._drains_until or 0.0
+        if reply is not None and not reply.dead:
+            self._left_until = reply.sounds_until
+            self._broken = reply.said if reply.complete_at is None else None
         self._end_reply(out)
         self._drains_until, self._busy, self._stale_until = None, False, 0.0
-        self._nudged_at = None
+        self._debt.nudged_at = None
         if self._caller_open:  # the audio is heard again, and written down again
             self._said = ""
             if self._said_line is not None:
                 self._said_line.text = ""
+        return out + self.overheard(now)
+
+    def overheard(self, now: float) -> list[AiEvent]:
+        """No connection judges turns: a caller who speaks over what the last one left is believed by our own ear."""
+        out, ear = list[AiEvent](), self.ear
+        left = self._broken is not None or now < self._left_until
+        news = self._unsettled and ear.run_s >= OVER_S and self._message_at < ear.onset_at + NOTICED_S
+        if left and news and now - ear.last_at < 1.0 and not self._caller_open:
+            self.counters["overheard"] += 1
+            self._open_caller(now, out)
         return out
 
     def replay_from(self) -> float | None:
@@ -371,21 +384,17 @@ class Turns:
         """A connection is there. What is to be said to the model at once."""
         self.link += 1
         self._message_at = now
-        said: list[str] = []
-        if self._broken is not None:
-            said.append(words.go_on(self._broken, self._said.strip(), self._prompt))
-        elif self._asked:
-            said.extend(self._asked)
-        elif self._owes and not self._tools:
-            said.append(words.NUDGE)
-        if said:
-            self._asked = self._asked or said
-        self._wait_from = now
-        self._broken = None
-        return said
+        broken, self._broken = self._broken, None
+        said = list(self._debt.asked)
+        if broken is not None:
+            said = [words.go_on(broken, self._said.strip(), self._prompt)]
+        elif not said and self._debt.answers and not self._tools:
+            said = [words.NUDGE]
+        urges = said != self._debt.asked
+        self._debt.connected(said, now)
+        return [] if urges and self._caller_open else said  # who speaks is not talked over, and will be answered
 
     def finish(self) -> list[AiEvent]:
         """The session ends: what is known of the caller's last words."""
-        out: list[AiEvent] = []
-        self._finish_said(out)
+        self._finish_said(out := list[AiEvent]())
         return out
