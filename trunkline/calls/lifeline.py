@@ -187,7 +187,10 @@ class Lifeline:
             patience_s, since = self._answer_within_s(), signs.owes_since
         else:
             return INF
-        again_at = self._sound_until + patience_s * max(1, self._said - 1)
+        pause_s = patience_s * max(1, self._said - 1)
+        if gone is None and self._said == 1:
+            pause_s = min(pause_s, BEYOND_S)  # what the model may take is over already
+        again_at = self._sound_until + pause_s
         return max(since + patience_s, again_at, self._busy_until + min(patience_s, BEYOND_S))
 
     def _answer_within_s(self) -> float:

@@ -174,7 +174,7 @@ def test_a_sentence_that_breaks_off_is_excused_sooner_and_only_once() -> None:
     done = told(opened(), Signs(connected=True, owes_since=10.0, broke_off=True), 16, begin=10.0)
     first, second = (at for at, _ in done[:2])
     assert first == pytest.approx(10.0 + BROKE_OFF_S, abs=0.06)
-    assert second == pytest.approx(first + SPOKEN_S + 2.5, abs=0.1)
+    assert second == pytest.approx(first + SPOKEN_S + BEYOND_S, abs=0.1)
 
 
 def test_who_has_nothing_to_say_keeps_to_what_is_configured() -> None:

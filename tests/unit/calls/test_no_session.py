@@ -259,7 +259,7 @@ async def test_a_reply_that_falters_is_bridged_and_goes_on() -> None:
     async with line_with(WatchedProvider()) as line:
         session = as_watched(line.session)
         session.say(1, "Well, the price is", 1.0, ended=False)
-        await until(5.0)
+        await until(3.0)
         assert sentence(line.leg, "one_moment")[0] == pytest.approx(1.9, abs=0.2)
         session.emit(ReplyAudio(ReplyId("r1"), AudioFrame(bytes(16_000), 8000)), ReplyEnded(ReplyId("r1")))
         await until(8.0)

@@ -9,7 +9,7 @@ from google import genai
 from trunkline.ai.gemini.link import Link, connected, make_client
 from trunkline.ai.gemini.remembered import SetUps
 from trunkline.ai.gemini.session import open_gemini
-from trunkline.ai.gemini.setup import current_model
+from trunkline.ai.gemini.setup import current_model, warm_up
 from trunkline.ai.session import AiSession, Brief
 from trunkline.clock import Clock
 from trunkline.config import Gemini
@@ -38,7 +38,7 @@ class GeminiProvider:
         return self._settings.capacity or None
 
     async def start(self) -> None:
-        """Make the client (nothing is sent). Idempotent. Raises ConfigError without a key."""
+        """Make the client and what a first call needs; sends nothing. Idempotent. Raises ConfigError without a key."""
         async with self._starting:
             if self._client is not None:
                 return
@@ -54,6 +54,7 @@ class GeminiProvider:
                 ca_file=settings.ca_file,
                 open_s=settings.setup_timeout_s,
             )
+            await asyncio.to_thread(warm_up, settings)
 
     async def close(self) -> None:
         """Let the client go. Harmless when it was not started."""

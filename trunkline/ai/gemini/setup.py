@@ -8,7 +8,7 @@ from google.genai import types
 
 from trunkline.ai.gemini import words
 from trunkline.ai.session import Brief
-from trunkline.ai.tools import Tool
+from trunkline.ai.tools import Tool, ToolRequest
 from trunkline.config import Gemini
 
 _log = structlog.get_logger(__name__)
@@ -87,6 +87,21 @@ def own_config(brief: Brief, handle: str, *, history: bool) -> types.LiveConnect
 
 def _history(*, history: bool) -> types.HistoryConfig | None:
     return types.HistoryConfig(initial_history_in_client_content=True) if history else None
+
+
+def warm_up(settings: Gemini) -> None:
+    """Load and build what the SDK otherwise loads and builds while the first caller waits. Sends nothing."""
+    brief = Brief("warm-up", "", tools=(Tool("warm_up", "Nothing.", {"type": "object"}, _nothing),))
+    for history in (False, True):
+        config = make_config(settings, brief, "", history=history)
+        types.LiveConnectParameters(model=CURRENT, config=config).model_dump(exclude_none=True)
+    types.LiveServerMessage.model_validate({"setupComplete": {}})
+    types.LiveClientRealtimeInput(text="").model_dump(exclude_none=True)
+    types.LiveClientToolResponse(function_responses=[types.FunctionResponse(id="", name="", response={})]).model_dump()
+
+
+async def _nothing(_: ToolRequest) -> None:
+    """The tool of nobody."""
 
 
 def _speech(settings: Gemini, brief: Brief) -> types.SpeechConfig:
