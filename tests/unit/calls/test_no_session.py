@@ -4,7 +4,15 @@ import pytest
 
 from tests.unit.calls.fakes import PHRASES, FakeLeg, FakeProvider, FakeSession, Line, now, until
 from tests.virtual_time import virtual
-from trunkline.ai.session import ReplyAudio, ReplyEnded, ReplyId, ReplyStarted, SessionLost
+from trunkline.ai.session import (
+    CallerStartedSpeaking,
+    CallerStoppedSpeaking,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyId,
+    ReplyStarted,
+    SessionLost,
+)
 from trunkline.calls.events import CallbackOwed, KeyPressed, ReplyDone, TurnAnswered
 from trunkline.calls.record import CallRecord
 from trunkline.calls.sentences import Kind
@@ -239,6 +247,21 @@ async def test_a_model_that_stalls_is_excused_and_its_late_answer_is_heard() -> 
     assert record.counters["sentences_said"] == 1
     assert [done.heard_text for done in line.seen.of(ReplyDone)] == ["one moment", "Here I am"]
     assert line.seen.of(TurnAnswered) == []
+
+
+@virtual
+async def test_a_model_that_was_quick_so_far_is_excused_sooner() -> None:
+    async with line_with(WatchedProvider(), answer_within_s=2.5) as line:
+        session = as_watched(line.session)
+        await until(1.8)
+        session.emit(CallerStartedSpeaking(1, 0.5), CallerStoppedSpeaking(1, 1.0))
+        session.say(1, "Here I am", 1.0, 1)
+        await until(5.0)
+        session.waits_since = 5.0
+        await until(8.0)
+        assert sentence(line.leg, "one_moment")[0] == pytest.approx(6.8, abs=0.2)
+        line.leg.hang_up()
+        await line.over()
 
 
 @virtual
