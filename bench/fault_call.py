@@ -20,7 +20,7 @@ from bench.fault_rows import GREETING, PATIENCE_S, SCRIPT, SENTENCES, TOOL_S, WA
 from trunkline.ai.business import load_business
 from trunkline.ai.toolbox import toolbox
 from trunkline.ai.tools import Json, ToolRequest
-from trunkline.calls.events import CallEvent, Note, ReplyOnWire
+from trunkline.calls.events import CallEvent, Note, ReplyOnWire, ReplySaying
 from trunkline.calls.record import CallRecord
 from trunkline.calls.store import Order
 from trunkline.config import Settings
@@ -111,8 +111,8 @@ class _Party:
 
 
 def _speaks(event: CallEvent) -> bool:
-    """Words of the model, or our own."""
-    return isinstance(event, ReplyOnWire) or (isinstance(event, Note) and event.kind == "own_words")
+    """Words of the model, which may go on behind ours in one reply; or our own, noted behind their text."""
+    return isinstance(event, ReplyOnWire | ReplySaying) or (isinstance(event, Note) and event.kind == "own_words")
 
 
 @asynccontextmanager
