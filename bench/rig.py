@@ -4,8 +4,8 @@ Used by `bench/leaks.py`, `bench/offline_capacity.py` and `tests/soak`. Linux on
 """
 
 import asyncio
-import os
 import json
+import os
 import re
 import sys
 import time
