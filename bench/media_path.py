@@ -107,6 +107,7 @@ async def _relay(gemini: GeminiSim, library: str) -> AsyncIterator[tuple[str, ps
 async def _product(gemini: GeminiSim) -> AsyncIterator[tuple[str, psutil.Process]]:
     settings = {"ai.gemini.base_url": f"{gemini.url}/bench", "ai.gemini.ca_file": gemini.ca_file}
     os.environ["GEMINI_API_KEY"] = "any"
+    os.environ["TRUNKLINE_SIP"] = "off"  # the gateway's process looks at its sockets all the time, call or no call
     with tempfile.TemporaryDirectory() as folder:
         _on(SERVICE_CORE)
         async with serving(Path(folder), profile="gemini", settings=settings) as rig:
