@@ -57,9 +57,10 @@ async def test_a_call_is_offered_answered_and_ended(folder):
 async def test_the_recorded_voice_arrives_and_comes_back(folder):
     """SIPp plays a recording; what the worker hears is that, sample by sample."""
     shutil.copy(RECORDED, folder)
-    async with gateway(folder) as up, worker(up.options.socket) as here:
-        await sipp([*TALK, play("g711a.pcap"), pause(3000), *BYE], folder, up.port())
+    async with gateway(folder, media_timeout_s=2.0) as up, worker(up.options.socket) as here:
+        await sipp([*TALK, play("g711a.pcap"), pause(4500), *BYE], folder, up.port())
         gone = await here.until(wire.Gone)
+        assert gone.by == "far"
         quality = [told for told in here.told if isinstance(told, wire.Quality)][-1]
     assert quality.rx_lost == 0
     assert quality.rx_packets > 90
@@ -116,6 +117,11 @@ async def test_a_worker_that_says_nothing_is_passed_over(folder):
         await sipp([*TALK, *BYE], folder, up.port())
         await other.until(wire.Up, nth=2)
         assert (await silent.until(wire.Gone)).note == "offered to another"
+
+
+async def test_the_only_worker_says_nothing(folder):
+    async with gateway(folder, offer_s=0.5) as up, worker(up.options.socket, verdict=lambda _: None):
+        await sipp([INVITE, recv(100, optional=True), recv(503), ack()], folder, up.port())
 
 
 async def test_a_worker_that_dies_says_bye_to_its_calls(folder):

@@ -97,12 +97,13 @@ async def test_keys_by_rfc_4733_once_each_in_order(folder):
     ):
         call = await one.dial(f"sip:agent@127.0.0.1:{b.port()}")
         await one.until(wire.Up)
-        await one.say(wire.SendDigits(call, "15,#"))
+        await one.say(wire.SendDigits(call, "155,#"))
         await two.until(wire.Digit, key="#")
         await one.say(wire.Hangup(call))
         await two.until(wire.Gone)
     assert [(told.key, told.method) for told in two.told if isinstance(told, wire.Digit)] == [
         ("1", "rfc4733"),
+        ("5", "rfc4733"),
         ("5", "rfc4733"),
         ("#", "rfc4733"),
     ]

@@ -1,0 +1,79 @@
+"""The gateway's rules about one call, with pjsua2 there but no call: time is handed in."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.peers.sip.rig import needs
+from trunkline.bridge.sip import messages as wire
+from trunkline.bridge.sip.journal import Journal
+from trunkline.bridge.sip.options import Options
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.fixture
+def calls():
+    needs()
+    from trunkline.bridge.sip.gateway_calls import Calls
+    from trunkline.bridge.sip.registry import Registry
+
+    return Calls(Registry(), None, Journal(""), lambda _: None, 8000)
+
+
+def leg_of(told: list[object], ended: list[object]):
+    from trunkline.bridge.sip.gateway_leg import Leg
+
+    call = SimpleNamespace(
+        index=0, port=None, partner=None, hangup=ended.append, destroy=lambda: ended.append("destroyed")
+    )
+    leg = Leg(1, call, True, "c1", link=SimpleNamespace(send=told.append, calls={1}), taken=True)
+    leg.answered = leg.told_up = leg.media = True
+    return leg
+
+
+def quality(packets: int) -> wire.Quality:
+    return wire.Quality(1, "PCMU", packets, 0, 0, 0, 0, 0, 0, 0, 4.4)
+
+
+def test_only_a_silence_as_long_as_that_ends_a_call(calls, monkeypatch):
+    heard = [0, 50, 100, 100, 150, 150, 150, 150]  # packets, second by second
+    ended: list[object] = []
+    leg = leg_of([], ended)
+    monkeypatch.setattr("trunkline.bridge.sip.gateway_calls.quality", lambda *_: quality(heard[int(now)]))
+    for now in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
+        calls.look(leg, now, Options(media_timeout_s=3.0))
+    assert not ended
+    now = 7.0
+    calls.look(leg, now, Options(media_timeout_s=3.0))
+    assert len(ended) == 1
+    assert (leg.by, leg.note) == ("gateway", "media timeout")
+
+
+def test_a_call_on_hold_may_be_silent(calls, monkeypatch):
+    ended: list[object] = []
+    leg = leg_of([], ended)
+    leg.held = True
+    monkeypatch.setattr("trunkline.bridge.sip.gateway_calls.quality", lambda *_: quality(5))
+    for now in range(100):
+        calls.look(leg, float(now), Options(media_timeout_s=3.0))
+    assert not ended
+
+
+def test_a_bye_that_nobody_answers_does_not_keep_the_worker_waiting(calls):
+    told: list[object] = []
+    ended: list[object] = []
+    leg = leg_of(told, ended)
+    calls._registry.add(leg)
+    calls.end(leg, "us", 0, "")
+    for _ in range(19):
+        calls.look(leg, 0.0, Options())
+    assert told == []
+    for _ in range(3):
+        calls.look(leg, 0.0, Options())
+    assert told == [wire.Gone(1, 200, "", "us", True)]
+    for _ in range(620):
+        calls.look(leg, 0.0, Options())
+    assert ended[-1] == "destroyed"
+    assert told == [wire.Gone(1, 200, "", "us", True)]
+    assert len(calls._registry) == 0
