@@ -36,3 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("TRUNKLINE_SIP", "off")  # a gateway beside every service that a test starts; tests of it ask
     if os.environ.get("CI") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Skips(), "unexpected-skips")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait in real time first: two workers share them out, and the quick ones fill the end."""
+    items.sort(key=lambda item: 0 if {"wire", "peers", "soak"} & set(item.path.parts) else 1)
