@@ -58,7 +58,8 @@ from_debian() {  # the same sources, as Debian carries them: asterisk's componen
     local mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg suite
     mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n \
         -e 's/^URIs: *\([^ ]*\/debian\/\{0,1\}\)\( .*\)\{0,1\}$/\1/p' -e 's/^deb \(\[.*\] \)\{0,1\}\([^ ]*\/debian\/\{0,1\}\) .*/\2/p' | head -n 1)
-    for suite in sid bookworm; do echo "deb-src [signed-by=$keys] ${mirror:-http://deb.debian.org/debian} $suite main"; done >apt/sources.list
+    [ -n "$mirror" ] || return 1
+    for suite in sid bookworm; do echo "deb-src [signed-by=$keys] $mirror $suite main"; done >apt/sources.list
     local apt=(apt-get -q -o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State="$work/apt"
         -o Dir::State::lists="$work/apt/lists" -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt/cache"
         -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root)
