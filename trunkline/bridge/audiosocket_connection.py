@@ -15,7 +15,7 @@ from typing import cast
 from trunkline.bridge.audiosocket import FrameReader
 from trunkline.bridge.dialect import Message
 from trunkline.bridge.leg import Oddity
-from trunkline.bridge.wire_socket import Listener
+from trunkline.bridge.wire_socket import NOBODY, Listener
 
 TURN = 64  # messages told without giving way
 SLICE = 1 << 14  # bytes read without giving way: half a second of audio at 16 kHz
@@ -73,7 +73,7 @@ class AudioSocketConnection(asyncio.Protocol):
 
     async def close(self, code: int, reason: str) -> None:
         """No more from us; wait for the far end's close, then be gone, also when the wait is cut short."""
-        self.listen(_NOBODY)
+        self.listen(NOBODY)
         try:
             if self.close_code is None and not self._said_goodbye:
                 self._said_goodbye = True
@@ -205,20 +205,3 @@ class AudioSocketConnection(asyncio.Protocol):
             self._transport.abort()
         if self._listener is not None:
             self._listener.gone()
-
-
-class _Nobody:
-    """Listens to a connection that we are closing: what still comes is for nobody."""
-
-    def heard(self, message: Message) -> bool:
-        """Nothing."""
-        return False
-
-    def odd(self, oddity: Oddity) -> None:
-        """Nothing."""
-
-    def gone(self) -> None:
-        """Nothing."""
-
-
-_NOBODY = _Nobody()

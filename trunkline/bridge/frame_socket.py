@@ -12,7 +12,7 @@ from typing import Protocol
 
 from trunkline.bridge.dialect import Message
 from trunkline.bridge.leg import Oddity
-from trunkline.bridge.wire_socket import Listener
+from trunkline.bridge.wire_socket import NOBODY, Listener
 from trunkline.websocket_frames import (
     BINARY,
     CLOSE,
@@ -115,7 +115,7 @@ class FrameSocket:
 
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye, wait for theirs, close the connection; also when the wait is cut short."""
-        self.listen(_NOBODY)
+        self.listen(NOBODY)
         try:
             if self.close_code is None:
                 self._goodbye(close_payload(code, reason))
@@ -260,20 +260,3 @@ class FrameSocket:
         self._transport.close()
         if self._listener is not None:
             self._listener.gone()
-
-
-class _Nobody:
-    """Listens to a socket that we are closing: what still comes is for nobody."""
-
-    def heard(self, message: Message) -> bool:
-        """Nothing."""
-        return False
-
-    def odd(self, oddity: Oddity) -> None:
-        """Nothing."""
-
-    def gone(self) -> None:
-        """Nothing."""
-
-
-_NOBODY = _Nobody()

@@ -52,3 +52,20 @@ class Socket(Protocol):
     def close_code(self) -> int | None:
         """None while open; the far end's close code, or 1006 when it vanished without one (RFC 6455, 7.1.5)."""
         ...
+
+
+class _Nobody:
+    """Listens to a socket that we are closing: what still comes is for nobody."""
+
+    def heard(self, message: Message) -> bool:
+        """Nothing."""
+        return False
+
+    def odd(self, oddity: Oddity) -> None:
+        """Nothing."""
+
+    def gone(self) -> None:
+        """Nothing."""
+
+
+NOBODY: Listener = _Nobody()
