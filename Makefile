@@ -38,6 +38,9 @@ soak-churn: setup  ## 10,000 short calls at 10 per second against the simulated 
 	@mkdir -p var && OPENBLAS_NUM_THREADS=1 $(PY) -m bench.churn --out $${OUT:=var/churn.jsonl} && \
 	$(PY) -m bench.churn --summary "$$OUT"
 
+interop: setup  ## SIP beside others: baresip, Kamailio, Asterisk, torture messages, strangers, kills (a quarter of an hour)
+	@scripts/interop.sh
+
 fuzz: setup  ## 100,000 mutated messages per carrier; prints what they reached
 	@TRUNKLINE_FUZZ=$${TRUNKLINE_FUZZ:-100000} $(PY) -m pytest tests/unit/bridge -k fuzz -s -q -p no:cacheprovider
 
@@ -47,4 +50,4 @@ sim: setup  ## the simulated phone network's own help
 docs: setup  ## rewrite the generated parts of docs/
 	@scripts/docs.sh
 
-.PHONY: help run setup check test fresh bench soak soak-small soak-rotation soak-churn fuzz sim docs
+.PHONY: help run setup check test fresh bench soak soak-small soak-rotation soak-churn interop fuzz sim docs

@@ -8,5 +8,5 @@ PROMTOOL=$(scripts/promtool.sh); export PROMTOOL
 CADDY=$(scripts/caddy.sh); export CADDY
 say "${bold}checks${off}"; scripts/check.sh static
 say "${bold}tests${off} (unit, conformance, wire, peers)"
-scripts/pytest.sh tests -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=8 "$@"
+scripts/pytest.sh tests -m "not soak and not interop" -n 2 --dist loadfile --no-loadscope-reorder --durations=8 "$@"
 say "${green}all green${off} in $((SECONDS - start)) s"

@@ -40,4 +40,4 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that wait in real time first: two workers share them out, and the quick ones fill the end."""
-    items.sort(key=lambda item: 0 if {"wire", "peers", "soak"} & set(item.path.parts) else 1)
+    items.sort(key=lambda item: 0 if {"wire", "peers", "soak", "interop"} & set(item.path.parts) else 1)
