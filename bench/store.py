@@ -21,7 +21,7 @@ import msgspec
 from trunkline.calls.record import CallRecord
 from trunkline.calls.store_backend import GroupCommit
 from trunkline.calls.store_sql import SqlStore, open_store
-from trunkline.calls.timeline import Turn
+from trunkline.calls.turns import Turn
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TURN = Turn(

@@ -12,7 +12,8 @@ from trunkline.api_base import Answer, Ask, Endpoint, Nothing, Refused, Row, ref
 from trunkline.api_desk import desk_of
 from trunkline.calls.record import CallRecord
 from trunkline.calls.record import timeline as timeline_of
-from trunkline.calls.timeline import Timeline, Turn
+from trunkline.calls.timeline import Timeline
+from trunkline.calls.turns import Turn
 from trunkline.peers import Peers, UnreachableError
 
 MAX_PAGE = 200

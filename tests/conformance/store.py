@@ -10,7 +10,7 @@ import pytest
 from trunkline.calls.record import CallRecord
 from trunkline.calls.store import ApiKey, Order
 from trunkline.calls.store_sql import SqlStore
-from trunkline.calls.timeline import Turn
+from trunkline.calls.turns import Turn
 from trunkline.errors import StoreError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

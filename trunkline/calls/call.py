@@ -13,7 +13,6 @@ import structlog
 from trunkline.ai.session import AiProvider, Brief
 from trunkline.ai.tools import Tool
 from trunkline.bridge.leg import CallLeg
-from trunkline.calls import record as records
 from trunkline.calls.conversation import Conversation
 from trunkline.calls.events import CallEnded, Note, Observer
 from trunkline.calls.goodbye import say_goodbye
@@ -23,6 +22,7 @@ from trunkline.calls.record import CallRecord
 from trunkline.calls.recording import Recording
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
+from trunkline.calls.timeline import Timeline, of_fold
 from trunkline.clock import Clock
 from trunkline.config import Agent, Failure, Limits
 from trunkline.errors import StoreError
@@ -90,7 +90,13 @@ class Call:
 
     def record(self) -> CallRecord:
         """What is known so far."""
-        return records.fold(self._opening, self.journal.events, self._recording.name if self._recording else "")
+        return self.journal.folded.record(self._opening, self._recording.name if self._recording else "")
+
+    def timeline(self) -> Timeline:
+        """Turns so far, what was said and heard."""
+        ended = self.journal.folded.ended
+        duration_s = ended.at_s if ended else self.journal.now()
+        return of_fold(self.id, self.agent_name, duration_s, self.journal.turns, ended.cause if ended else "")
 
     async def run(self) -> CallRecord:
         """The whole call. Raises nothing but cancellation, and that only after the call is recorded."""

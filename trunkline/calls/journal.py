@@ -1,31 +1,38 @@
-"""One call's events, in order, in the call's own time; told to every spectator as they happen."""
+"""One call's events, in order, in the call's own time; folded and told to every spectator as they happen."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import structlog
 
-from trunkline.calls.events import CallEnded, CallEvent, Observer
-from trunkline.calls.timeline import TurnFold
+from trunkline.calls.events import CallEvent, Observer
+from trunkline.calls.record import RecordFold
+from trunkline.calls.turns import TurnFold
 from trunkline.clock import Clock
 
-MOST_EVENTS = 20_000  # an hour of lively talk has some 3,000; beyond it only the end is kept
+MOST_EVENTS = 1_000  # for one who comes to look; a lively hour has some 3,000. Record and timeline have them folded
 
 _log = structlog.get_logger(__name__)
 
 
 class Journal:
-    """Written by the call, read by record, timeline and API. Call time 0 is when the journal was opened."""
+    """Written by the call, read by record, timeline and API. Call time 0 is when the journal was opened. What it keeps
+    does not grow with the length of the call, but for packed turns (`TurnFold`)."""
 
     def __init__(self, call_id: str, clock: Clock, observers: Sequence[Observer]) -> None:
         self.call_id = call_id
         self.began = clock.monotonic()
         self.began_utc = clock.utcnow()
-        self.events: list[CallEvent] = []
-        self.turns = TurnFold()
+        self.events: deque[CallEvent] = deque(maxlen=MOST_EVENTS)
+        self.folded = RecordFold()
         self.counters: Counter[str] = Counter()
         self._clock = clock
         self._observers = observers
+
+    @property
+    def turns(self) -> TurnFold:
+        """The exchanges so far."""
+        return self.folded.turns
 
     def now(self) -> float:
         """Call time (s) now."""
@@ -37,11 +44,8 @@ class Journal:
 
     def emit(self, event: CallEvent) -> None:
         """Keep the event and tell everybody; a spectator's failure is the spectator's own."""
-        if len(self.events) < MOST_EVENTS or isinstance(event, CallEnded):
-            self.events.append(event)
-        else:
-            self.counters["events_dropped"] += 1
-        self.turns.add(event)
+        self.events.append(event)
+        self.folded.add(event)
         for observer in self._observers:
             try:
                 observer.notify(self.call_id, event)

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, LineQuality, Used
-from trunkline.calls.timeline import Timeline, Turn, TurnFold, of_record
+from trunkline.calls.timeline import Timeline, of_record
+from trunkline.calls.turns import Turn, TurnFold
 
 CALLBACK = "callback"  # label of a call whose caller was promised one: "owed"
 
@@ -37,38 +38,58 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""  # worker that carries or carried it
 
 
-def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") -> CallRecord:
-    """The record as of these events. `opening`: the row the call began with; `started_at` is call time 0."""
-    turns, usage, labels, answered_s, ended = TurnFold(), dict[str, float](), dict(opening.labels), None, None
-    for event in events:
-        turns.add(event)
+class RecordFold:
+    """Events in, one by one; the record so far out, at any moment."""
+
+    def __init__(self) -> None:
+        self.turns = TurnFold()
+        self.ended: CallEnded | None = None
+        self._answered_s: float | None = None
+        self._usage: dict[str, float] = {}
+        self._labels: dict[str, str] = {}
+
+    def add(self, event: CallEvent) -> None:
+        """Take one event in."""
+        self.turns.add(event)
         match event:
             case CallStarted(at_s=at):
-                answered_s = at
+                self._answered_s = at
             case Used(provider=provider, units=units):
                 for unit, amount in units.items():
-                    usage[f"{provider}.{unit}"] = usage.get(f"{provider}.{unit}", 0.0) + amount
+                    self._usage[f"{provider}.{unit}"] = self._usage.get(f"{provider}.{unit}", 0.0) + amount
             case CallbackOwed():
-                labels[CALLBACK] = "owed"
+                self._labels[CALLBACK] = "owed"
             case LineQuality():
-                labels.update(_line(event))
+                self._labels.update(_line(event))
             case CallEnded():
-                ended = event
+                self.ended = event
             case _:
                 pass
-    return msgspec.structs.replace(
-        opening,
-        answered_at=_moment(opening, answered_s),
-        ended_at=_moment(opening, ended.at_s if ended else None),
-        cause=ended.cause if ended else "",
-        fault=ended.fault if ended else "",
-        code=ended.code if ended else "",
-        turns=turns.turns(),
-        usage=usage,
-        counters=ended.counters if ended else {},
-        labels=labels,
-        recording=recording,
-    )
+
+    def record(self, opening: CallRecord, recording: str = "") -> CallRecord:
+        """The record as of now. `opening`: the row the call began with; its `started_at` is call time 0."""
+        ended = self.ended
+        return msgspec.structs.replace(
+            opening,
+            answered_at=_moment(opening, self._answered_s),
+            ended_at=_moment(opening, ended.at_s if ended else None),
+            cause=ended.cause if ended else "",
+            fault=ended.fault if ended else "",
+            code=ended.code if ended else "",
+            turns=self.turns.turns(),
+            usage=dict(self._usage),
+            counters=ended.counters if ended else {},
+            labels={**opening.labels, **self._labels},
+            recording=recording,
+        )
+
+
+def fold(opening: CallRecord, events: Iterable[CallEvent], recording: str = "") -> CallRecord:
+    """The record as of these events."""
+    folded = RecordFold()
+    for event in events:
+        folded.add(event)
+    return folded.record(opening, recording)
 
 
 def timeline(record: CallRecord, now: datetime) -> Timeline:

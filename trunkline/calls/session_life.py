@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from trunkline.ai.session import AiEvent, AiProvider, AiSession, Brief, ReplyAudio, SessionLost, SpeaksStraight
 from trunkline.ai.tools import Json
-from trunkline.calls.timeline import Turn
+from trunkline.calls.turns import Turn
 from trunkline.errors import ProviderError
 
 OPEN_S = 10.0  # a session must be there within this

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from trunkline.calls import tables as t
 from trunkline.calls.store_rows import ERASED
-from trunkline.calls.timeline import Turn
+from trunkline.calls.turns import Turn
 
 STEP = 50  # calls per transaction of `forget`: a few milliseconds
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trunkline.calls.record import CallRecord
 from trunkline.calls.store import ApiKey, Order
 from trunkline.calls.store_backend import clean
-from trunkline.calls.timeline import Turn
+from trunkline.calls.turns import Turn
 
 ERASED = "erased"  # stands where a number or a name was
 _ORDER_ID = re.compile(r"\s*(?:ORD[\s-]*)?0*([0-9]{1,9})\s*", re.IGNORECASE)

@@ -12,7 +12,7 @@ import structlog
 from trunkline.ai.session import AiProvider
 from trunkline.ai.tools import Tool
 from trunkline.bridge.leg import CallLeg
-from trunkline.calls import routing, timeline
+from trunkline.calls import routing
 from trunkline.calls.call import Call, Desk
 from trunkline.calls.control import HangUp, Say, SendDigits
 from trunkline.calls.events import CallEvent, Observer
@@ -301,14 +301,14 @@ class Switchboard:
         return call.record() if call else None
 
     def events(self, call_id: str) -> Sequence[CallEvent] | None:
-        """A live call's events so far."""
+        """A live call's newest events (at most `journal.MOST_EVENTS`)."""
         call = self._calls.get(call_id)
         return tuple(call.journal.events) if call else None
 
     def timeline(self, call_id: str) -> Timeline | None:
         """A live call's timeline so far: turns, what was said and heard."""
         call = self._calls.get(call_id)
-        return timeline.fold(call.id, call.agent_name, call.journal.events) if call else None
+        return call.timeline() if call else None
 
     def hang_up(self, call_id: str) -> bool:
         """End a live call. False when there is none of that id here."""

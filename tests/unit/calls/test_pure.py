@@ -28,6 +28,7 @@ from trunkline.calls.mouth import FarLevel, message_frames
 from trunkline.calls.policy import Farewell, Finish, Policy, Prompt
 from trunkline.calls.record import CallRecord
 from trunkline.calls.routing import match
+from trunkline.calls.turns import OPEN_TURNS, PACKED_TURNS, Turn, TurnFold
 from trunkline.config import Limits, Route
 from trunkline.outcome import EndCause
 
@@ -36,7 +37,7 @@ STAGES = ("turn_ended", "transcript", "first_token", "first_clause", "first_audi
 # ── timeline ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def turn(moments: dict[str, float], on_wire: float = 3.0) -> timeline.Turn:
+def turn(moments: dict[str, float], on_wire: float = 3.0) -> Turn:
     events: list[CallEvent] = [
         CallerSpeaking(1.0, 1),
         CallerSilent(2.0, 1),
@@ -241,3 +242,39 @@ def test_call_ids_sort_by_age_and_do_not_repeat() -> None:
     assert made == sorted(made)
     assert len({new_call_id(5) for _ in range(1000)}) == 1000
     assert {len(one) for one in made} == {31}
+
+
+def test_a_call_of_hours_keeps_its_turns_packed_and_loses_none() -> None:
+    turns, most = TurnFold(), 0
+    for turn in range(1_000):
+        for event in _exchange(turn):
+            turns.add(event)
+        most = max(most, turns.open)
+    told = turns.turns()
+    assert [turn.turn for turn in told] == list(range(1_000))
+    assert all(turn.caller_text == f"question {turn.turn}" and turn.heard_s == 1.5 for turn in told)
+    assert most <= OPEN_TURNS + PACKED_TURNS
+    assert turns.packed_bytes < 1_000 * 100
+
+
+def test_what_comes_for_a_turn_long_packed_changes_nothing() -> None:
+    turns = TurnFold()
+    for turn in range(OPEN_TURNS + 2 * PACKED_TURNS):
+        for event in _exchange(turn):
+            turns.add(event)
+    before = turns.turns()
+    turns.add(CallerUnderstood(9_999.0, 3, "too late", True))
+    turns.add(ReplySaying(9_999.0, "r3", 3, "too late"))
+    assert turns.turns() == before
+
+
+def _exchange(turn: int) -> list[CallEvent]:
+    at = 10.0 * turn
+    return [
+        CallerSpeaking(at, turn),
+        CallerSilent(at + 1, turn),
+        CallerUnderstood(at + 1.1, turn, f"question {turn}", True, 0.9),
+        ReplySaying(at + 1.5, f"r{turn}", turn, f"answer {turn}"),
+        ReplyOnWire(at + 1.6, f"r{turn}", turn),
+        ReplyDone(at + 3.1, f"r{turn}", turn, 1.5, f"answer {turn}", False, at + 1.6),
+    ]
