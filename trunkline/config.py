@@ -13,6 +13,8 @@ Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Decibels: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=96)]
 FilePath: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Profile: TypeAlias = Literal["auto", "gemini", "chain", "offline", "echo"]
+Srtp: TypeAlias = Literal["off", "optional", "required"]
+Timer: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -181,10 +183,18 @@ class SipTrunk(Section, frozen=True):
     auth_user: str = ""  # "": as user
     password: str = ""
     register: bool = False  # register at it, as its client or its extension
+    register_s: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 300  # asked for; renewed before it is over
+    keepalive_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0  # OPTIONS so often; 0: none
     proxy: str = ""  # outbound proxy, HOST[:PORT]
     caller: str = ""  # number shown where a call names none; "": user
+    identity: Literal["from", "pai", "ppi", "rpid"] = "from"  # header that shows it
+    privacy: bool = False  # the callee must not see it (RFC 3323)
     allow: tuple[str, ...] = ()  # further addresses or networks it calls from
-    srtp: Literal["off", "optional", "required"] = "off"
+    srtp: Srtp = "off"
+    codecs: tuple[str, ...] = ()  # of our offers to it, best first; (): as [sip] codecs
+    dtmf: Literal["auto", "rfc4733", "info", "inband"] = "auto"  # auto: what the far end can take
+    timer_s: Timer = 1800  # session timer (RFC 4028); 0: none
+    refer: bool = True  # it understands REFER: a transfer is its work
     headers: tuple[str, ...] = ()  # "Name: value", of every INVITE we send it
     keep_headers: tuple[str, ...] = ()  # names, of its INVITEs, into the call's context beside X-…
     outcomes: tuple[str, ...] = ()  # "603=no_answer": what its codes mean, where it is not what RFC 3261 says
@@ -198,6 +208,9 @@ class Sip(Section, frozen=True):
     public_address: str = ""  # ours as the other side sees it, behind a 1:1 NAT
     rtp_ports: FilePath = "10000-19999"  # UDP, first and last
     clock_rate: Annotated[int, msgspec.Meta(ge=8000, le=16_000, multiple_of=8000)] = 8000  # Hz of the bridge
+    codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "L16")  # best first; the others are not offered or taken
+    jitter_ms: Annotated[int, msgspec.Meta(ge=40, le=2000)] = 400  # most that the jitter buffer holds
+    conceal: bool = True  # lost packets are filled in
     max_calls: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
     media_timeout_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # no audio for so long; 0: never
     allow: tuple[str, ...] = ()  # addresses or networks that may call without credentials, beside trunks
@@ -205,7 +218,10 @@ class Sip(Section, frozen=True):
     tls_cert: str = ""  # PEM files of listen = tls:
     tls_key: str = ""
     tls_ca: str = ""  # authorities of trunks' certificates; "": not checked
-    srtp: Literal["off", "optional", "required"] = "optional"  # of calls that come through no trunk
+    srtp: Srtp = "optional"  # of calls that come through no trunk
+    timer_s: Timer = 1800  # session timer of calls that come through no trunk; 0: none
+    algorithms: tuple[str, ...] = ("MD5", "SHA-256")  # of challenges to [[sip.user]], in their order
+    nameservers: tuple[str, ...] = ()  # addresses, asked for trunks' names; (): those of the system
     user: tuple[SipUser, ...] = ()
     trunk: tuple[SipTrunk, ...] = ()
 

@@ -5,14 +5,14 @@ import re
 from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
-from trunkline.config import AudioSocket, Settings, Sip, SipTrunk
+from trunkline.config import AudioSocket, Settings
+from trunkline.config_check_sip import networks as _networks
+from trunkline.config_check_sip import sip_complaints
 from trunkline.config_tree import Sources
 from trunkline.errors import ConfigError
-from trunkline.outcome import EndCause
-from trunkline.proxies import address_of, network
+from trunkline.proxies import address_of
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
-_HEADER = re.compile(r"[A-Za-z0-9_.!%*+`'~-]+")
 _LINE = re.compile(r"\s*[0-9A-Fa-f*-]+\s*=\s*\+?[0-9A-Za-z*#_.-]*\s*")
 _DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgres", "postgresql+asyncpg")
 
@@ -29,7 +29,7 @@ def complaints(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _agents(settings)
     yield from _server(settings)
     yield from _auth(settings)
-    yield from _sip(settings.sip)
+    yield from sip_complaints(settings.sip)
     yield from _audiosocket(settings.audiosocket)
     turn = settings.ai.offline
     if turn.short_end_of_turn_s > turn.end_of_turn_s:
@@ -84,40 +84,6 @@ def _auth(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _networks("auth.allow_carriers_from", settings.auth.allow_carriers_from)
 
 
-def _sip(sip: Sip) -> Iterator[tuple[str, str]]:
-    for place in sip.listen:
-        kind, _, address = place.partition(":")
-        host, _, port = address.rpartition(":")
-        if kind not in ("udp", "tcp", "tls") or not host or not port.isdecimal() or int(port) > 65_535:
-            yield "sip.listen", f" has {place!r}: must be udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT"
-        elif kind == "tls" and not (sip.tls_cert and sip.tls_key):
-            yield "sip.tls_cert", f": sip.listen has {place!r}: TLS needs both sip.tls_cert and sip.tls_key"
-    first, _, last = sip.rtp_ports.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) < int(last) <= 65_535):
-        yield "sip.rtp_ports", f" = {sip.rtp_ports!r}: must be FIRST-LAST, from 1024 to 65535"
-    yield from _networks("sip.allow", sip.allow)
-    names = [trunk.name for trunk in sip.trunk]
-    for index, trunk in enumerate(sip.trunk):
-        at = f"sip.trunk[{index}]"
-        if names.count(trunk.name) > 1:
-            yield f"{at}.name", f" = {trunk.name!r}: another trunk has that name"
-        yield from _trunk(at, trunk)
-
-
-def _trunk(at: str, trunk: SipTrunk) -> Iterator[tuple[str, str]]:
-    yield from _networks(f"{at}.allow", trunk.allow)
-    if trunk.register and not (trunk.user or trunk.auth_user):
-        yield f"{at}.user", ": register = true needs a user"
-    for header in trunk.headers:
-        name, colon, _ = header.partition(":")
-        if not colon or not _HEADER.fullmatch(name.strip()) or not header.isprintable():
-            yield f"{at}.headers", f' has {header!r}: must be "Name: value", on one line'
-    for row in trunk.outcomes:
-        code, _, cause = row.partition("=")
-        if not (code.strip().isdecimal() and 300 <= int(code) <= 699) or cause.strip() not in list(EndCause):
-            yield f"{at}.outcomes", f' has {row!r}: must be "603=CAUSE", CAUSE one of {", ".join(EndCause)}'
-
-
 def _audiosocket(audiosocket: AudioSocket) -> Iterator[tuple[str, str]]:
     yield from _place("audiosocket.listen", audiosocket.listen)
     yield from _networks("audiosocket.allow", audiosocket.allow)
@@ -144,14 +110,6 @@ def _place(key: str, text: str) -> Iterator[tuple[str, str]]:
     host, colon, port = text.rpartition(":")
     if text and not (host and colon and port.isdecimal() and int(port) <= 65_535):
         yield key, f" = {text!r}: must be HOST:PORT"
-
-
-def _networks(key: str, texts: Collection[str]) -> Iterator[tuple[str, str]]:
-    for text in texts:
-        try:
-            network(text)
-        except ValueError as wrong:
-            yield key, f" has {text!r}: must be an address such as 10.0.0.7 or a network such as 10.0.0.0/8 ({wrong})"
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

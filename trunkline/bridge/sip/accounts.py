@@ -20,6 +20,8 @@ _SRTP: Final = {
 }
 # All eight that there are make an INVITE too large for one packet.
 _SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM")
+_TIMER_OFF: Final = 0  # pjsua_sip_timer_use, which the Python module has no names for
+_TIMER_OPTIONAL: Final = 1
 log = structlog.get_logger("trunkline.sip.trunk")
 
 
@@ -52,7 +54,8 @@ class Accounts:
     def open(self, address: str) -> None:
         """address: ours, "ADDRESS:PORT", for calls without a trunk. Raises ConfigError."""
         try:
-            self._create("", self._config(f"sip:{self._options.user_agent.lower()}@{address}", self._options.srtp))
+            own = f"sip:{self._options.user_agent.lower()}@{address}"
+            self._create("", self._config(own, self._options.srtp, self._options.timer_s))
             self._accounts[""].setDefault()
             for trunk in self._options.trunks:
                 self._create(trunk.name, self._of_trunk(trunk))
@@ -66,7 +69,7 @@ class Accounts:
         self._accounts[name] = account = GatewayAccount(queue, name, number, calls)
         account.create(config)
 
-    def _config(self, uri: str, srtp: Srtp) -> Any:
+    def _config(self, uri: str, srtp: Srtp, timer_s: int) -> Any:
         options, config = self._options, pj.AccountConfig()
         config.idUri = uri
         first, last = options.rtp_ports
@@ -80,12 +83,14 @@ class Accounts:
             suite = pj.SrtpCrypto()
             suite.name = name
             config.mediaConfig.srtpOpt.cryptos.append(suite)
-        config.callConfig.timerMinSESec, config.callConfig.timerSessExpiresSec = 90, 1800
+        calls = config.callConfig
+        calls.timerUse = _TIMER_OPTIONAL if timer_s else _TIMER_OFF
+        calls.timerMinSESec, calls.timerSessExpiresSec = 90, max(90, timer_s)
         return config
 
     def _of_trunk(self, trunk: Trunk) -> Any:
         host = trunk.host
-        config = self._config(f"sip:{trunk.user or 'trunkline'}@{host}", trunk.srtp)
+        config = self._config(f"sip:{trunk.user or 'trunkline'}@{host}", trunk.srtp, trunk.timer_s)
         if trunk.password:
             name = trunk.auth_user or trunk.user
             config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", name, 0, trunk.password))
@@ -95,7 +100,7 @@ class Accounts:
         if trunk.register:
             registration = config.regConfig
             registration.registrarUri = f"sip:{host}{_suffix(trunk)}"
-            registration.timeoutSec, registration.retryIntervalSec = trunk.register_s, trunk.retry_s
+            registration.timeoutSec, registration.retryIntervalSec = trunk.register_s, 20
             registration.firstRetryIntervalSec, registration.randomRetryIntervalSec = 2, 5
         return config
 

@@ -1,4 +1,7 @@
-"""Digest authentication of INVITEs that come to us: RFC 7616, SHA-256 before MD5 as RFC 8760 has it. Pure.
+"""Digest authentication of INVITEs that come to us: RFC 7616, one challenge per algorithm (RFC 8760). Pure.
+
+A telephone answers the first challenge that it can; many old ones look at the first alone and fail at SHA-256. So MD5
+goes first unless told otherwise: a call that is refused is worse than a digest that needs a good password.
 
 A nonce carries its own time and a keyed hash over it and the sender's address, so that none is stored until it has been
 used once; then its highest count is kept, and a count that does not grow is a replay. qop is always `auth`.
@@ -55,7 +58,7 @@ class Digest:
         self,
         realm: str,
         users: Mapping[str, str],
-        algorithms: Iterable[str] = ("SHA-256", "MD5"),
+        algorithms: Iterable[str] = ("MD5", "SHA-256"),
         key: bytes | None = None,
     ) -> None:
         """users: name → password. Raises KeyError for an algorithm that is none of ours."""
@@ -66,7 +69,7 @@ class Digest:
         self._counts: OrderedDict[str, int] = OrderedDict()  # of nonces that have been used
 
     def challenge(self, source: str, now: float, *, stale: bool = False, salt: bytes | None = None) -> list[str]:
-        """Values for `WWW-Authenticate`, the strongest first. source: the address that asked, without its port."""
+        """Values for `WWW-Authenticate`, in the algorithms' order. source: the address that asked, without its port."""
         nonce = self._nonce(source, now, salt or secrets.token_bytes(4))
         late = ", stale=true" if stale else ""
         return [

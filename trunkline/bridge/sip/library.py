@@ -16,12 +16,13 @@ import _pjsua2
 import pjsua2 as pj
 import structlog
 
+from trunkline.bridge.sip.codec_order import codec_rank
 from trunkline.bridge.sip.options import Options
 from trunkline.errors import ConfigError
 
 TCP_NODELAY: Final = (6, 1, 1)  # Nagle holds back a 200 for 40 ms
 _KINDS: Final = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP, "tls": pj.PJSIP_TRANSPORT_TLS}
-_CODECS: Final = {"PCMU/8000": 200, "PCMA/8000": 199, "G722/16000": 198, "L16/8000": 10, "L16/16000": 10, "opus": 197}
+_BEST: Final = 200  # pjsua's priority of the codec that goes first; 0 is none at all
 TURNED: Final = 200  # calls beyond the limit: those that hear 401 or 503 stay until their ACK, 32 s at most
 MOST_ROUNDS: Final = 32  # of one poll: signalling never keeps the loop for itself
 log = structlog.get_logger("trunkline.sip.pjsip")
@@ -77,6 +78,7 @@ class Library:
             agent.nameserver.append(server)
         media.clockRate = media.sndClockRate = options.clock_rate
         media.audioFramePtime = media.ptime = 20
+        media.jbMax = options.jitter_ms
         media.noVad, media.ecTailLen, media.sndAutoCloseTime = True, 0, -1
         media.threadCnt = media.confThreads = 1
         media.maxMediaPorts = 2 * agent.maxCalls + 64
@@ -117,11 +119,14 @@ class Library:
         return config
 
     def _codecs(self) -> None:
-        known = self.ep.codecEnum2()
-        for codec in known:
+        for codec in list(self.ep.codecEnum2()):
             name = codec.codecId
-            priority = next((value for start, value in _CODECS.items() if name.startswith(start)), 0)
-            self.ep.codecSetPriority(name, priority)
+            at = codec_rank(name, self._options.codecs)
+            self.ep.codecSetPriority(name, 0 if at is None else _BEST - at)
+            if at is not None and not self._options.conceal:
+                param = self.ep.codecGetParam(name)
+                param.setting.plc = False
+                self.ep.codecSetParam(name, param)
 
     def poll(self) -> bool:
         """Run what is due, callbacks included; True when there may be more."""

@@ -28,7 +28,6 @@ class Trunk(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
     register: bool = False
     register_s: int = 300  # asked for
-    retry_s: int = 20  # after a failed registration
     proxy: str = ""  # outbound proxy, a SIP URI or host[:port]
     transport: Transport = "udp"
     srtp: Srtp = "off"
@@ -36,8 +35,13 @@ class Trunk(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()  # of every INVITE that we send it
     keep_headers: tuple[str, ...] = ()  # names, of its INVITEs, told to the workers beside X-…
     caller: str = ""  # shown where a call names none; "": user
-    identity: Literal["from", "pai", "rpid"] = "from"  # where the caller's number is shown
+    identity: Literal["from", "pai", "ppi", "rpid"] = "from"  # where the caller's number is shown
+    privacy: bool = False  # the callee must not see it
     keepalive_s: float = 0.0  # OPTIONS so often; 0: none
+    codecs: tuple[str, ...] = ()  # of our offers, best first; (): the gateway's
+    dtmf: Literal["auto", "rfc4733", "info", "inband"] = "auto"
+    timer_s: int = 1800  # session timer; 0: none
+    refer: bool = True  # it understands REFER
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     public_address: str = ""  # told to the far ends instead of our own, behind 1:1 NAT
     rtp_ports: tuple[int, int] = (10_000, 19_999)  # first and last, two per call
     clock_rate: Literal[8000, 16000] = 8000  # Hz of the bridge and of the rings
+    codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "L16")  # best first; no others
+    jitter_ms: int = 400  # most that a jitter buffer holds
+    conceal: bool = True  # lost packets are filled in
+    timer_s: int = 1800  # session timer of calls that belong to no trunk; 0: none
     max_calls: int = 200
     media_timeout_s: float = 30.0  # without a packet from the far end; 0: never
     offer_s: float = 3.0  # for a worker's answer to an offer
@@ -55,7 +63,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = LOOPBACK  # networks that need no credentials
     users: tuple[User, ...] = ()  # who may call from anywhere; (): strangers are not heard at all
     realm: str = "trunkline"
-    algorithms: tuple[str, ...] = ("SHA-256", "MD5")  # asked for, best first; some old ones look at the first alone
+    algorithms: tuple[str, ...] = (
+        "MD5",
+        "SHA-256",
+    )  # a telephone takes the first that it knows, old ones look no further
     trunks: tuple[Trunk, ...] = ()
     srtp: Srtp = "optional"  # of calls that belong to no trunk
     tls_cert: str = ""  # PEM files
@@ -77,12 +88,18 @@ def options_of(sip: Sip, socket: str, journal: str) -> Options:
         public_address=sip.public_address,
         rtp_ports=(int(first), int(last)),
         clock_rate=16_000 if sip.clock_rate == 16_000 else 8000,
+        codecs=sip.codecs,
+        jitter_ms=sip.jitter_ms,
+        conceal=sip.conceal,
+        timer_s=sip.timer_s,
         max_calls=sip.max_calls,
         media_timeout_s=sip.media_timeout_s,
         allow=(*sip.allow, *(LOOPBACK if here else ())),
         users=tuple(User(name=user.name, password=user.password) for user in sip.user),
         trunks=tuple(_trunk_of(trunk) for trunk in sip.trunk),
         srtp=sip.srtp,
+        algorithms=sip.algorithms,
+        nameservers=sip.nameservers,
         tls_cert=sip.tls_cert,
         tls_key=sip.tls_key,
         tls_ca=sip.tls_ca,
@@ -100,6 +117,8 @@ def _trunk_of(trunk: SipTrunk) -> Trunk:
         auth_user=trunk.auth_user,
         password=trunk.password,
         register=trunk.register,
+        register_s=trunk.register_s,
+        keepalive_s=trunk.keepalive_s,
         proxy=trunk.proxy,
         transport=trunk.transport,
         srtp=trunk.srtp,
@@ -107,4 +126,10 @@ def _trunk_of(trunk: SipTrunk) -> Trunk:
         headers=tuple((name.strip(), value.strip()) for name, _, value in pairs),
         keep_headers=trunk.keep_headers,
         caller=trunk.caller,
+        identity=trunk.identity,
+        privacy=trunk.privacy,
+        codecs=trunk.codecs,
+        dtmf=trunk.dtmf,
+        timer_s=trunk.timer_s,
+        refer=trunk.refer,
     )

@@ -16,7 +16,7 @@ _COMPACT: Final = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "v": "via", "l": "content-length", "c": "content-type",
     "k": "supported", "s": "subject", "e": "content-encoding", "r": "refer-to", "b": "referred-by", "o": "event",
 }  # fmt: skip
-_STATIC: Final = {"0": "PCMU/8000", "3": "GSM/8000", "8": "PCMA/8000", "9": "G722/8000", "18": "G729/8000"}
+STATIC: Final = {"0": "PCMU/8000", "3": "GSM/8000", "8": "PCMA/8000", "9": "G722/8000", "18": "G729/8000"}
 _WITHHELD: Final = frozenset({"", "anonymous", "restricted", "unavailable", "unknown", "withheld"})
 _TAG = re.compile(r";\s*tag\s*=\s*([^;>\s]+)", re.IGNORECASE)
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
@@ -185,7 +185,7 @@ def caller(text: SipText, *, trusted: bool) -> tuple[str, str]:
 
 def codecs(body: str) -> tuple[str, ...]:
     """Of the first audio stream of an SDP, in its order: "PCMU/8000"; without telephone-event."""
-    names, order = dict(_STATIC), None
+    names, order = dict(STATIC), None
     for line in body.splitlines():
         if line.startswith("m="):
             if order is not None:

@@ -49,8 +49,11 @@ def answer(nonce: str, *, password: str = "secret", method: str = "INVITE", **ch
     return "Digest " + ", ".join(f'{name}="{value}"' for name, value in given.items())
 
 
-def test_the_strongest_is_asked_for_first():
+def test_old_telephones_are_asked_first_and_the_order_may_be_another():
     first, second = made().challenge(SOURCE, NOW)
+    assert "algorithm=MD5" in first
+    assert "algorithm=SHA-256" in second
+    first, second = made(algorithms=("SHA-256", "MD5")).challenge(SOURCE, NOW)
     assert "algorithm=SHA-256" in first
     assert "algorithm=MD5" in second
     assert 'qop="auth"' in first
