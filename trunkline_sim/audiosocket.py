@@ -79,7 +79,7 @@ class AudioSocketListener(Listener):
         return self._seen("media", Play(mulaw.encode(samples)))
 
 
-WIRE = Wire(AudioSocketSpeaker, AudioSocketListener, clears=False)
+WIRE = Wire(AudioSocketSpeaker, AudioSocketListener, clears=False, name="Asterisk")
 
 
 @dataclass(frozen=True, slots=True)

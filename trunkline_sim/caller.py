@@ -12,6 +12,7 @@ from trunkline_sim.script import (
     ExpectText,
     ExpectTool,
     HangUpStep,
+    HoldStep,
     Interrupt,
     Press,
     Say,
@@ -19,8 +20,10 @@ from trunkline_sim.script import (
     Silence,
     Speech,
     Step,
+    TransferStep,
     WaitForAgent,
     WaitForHangUp,
+    WaitForKeys,
 )
 
 REACTION_S = 0.7  # silence after which a caller takes the agent to have finished
@@ -49,7 +52,21 @@ class HangUp:
     """End the call now."""
 
 
-Act: TypeAlias = Speak | PressKey | HangUp
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Put the other side on hold, or take it off. On telephone lines alone, as the next."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Ask the other side to call this target."""
+
+    target: str
+
+
+Act: TypeAlias = Speak | PressKey | HangUp | Hold | Transfer
 Expectation: TypeAlias = ExpectText | ExpectTool | ExpectBargeIn
 
 
@@ -96,6 +113,7 @@ class Caller:
         self._began_s = 0.0  # when the current step began
         self._busy_until_s: float | None = None  # the current step is being done until then
         self._keys = ""
+        self._keyed = ""  # by the agent, since the step began
         self._since_s = 0.0  # what the agent began after this answers the caller's last act
 
     @property
@@ -106,6 +124,10 @@ class Caller:
     def hear(self, payload: bytes) -> None:
         """The next 20 ms of what the line brings to the caller's ear, mu-law."""
         self.ears.hear(payload)
+
+    def keyed(self, key: str) -> None:
+        """The agent presses a key."""
+        self._keyed += key
 
     def closed(self) -> None:
         """The service ended the call: whatever is still to be done cannot be."""
@@ -124,6 +146,7 @@ class Caller:
             self._index += 1
             self._began_s = now
             self._busy_until_s = None
+            self._keyed = ""
             self.finished = self._index >= len(self._steps)
         return acts
 
@@ -133,6 +156,15 @@ class Caller:
                 return self._answered(now) or self._unanswered(step, now)
             case WaitForHangUp():
                 return self._late(step.line, step.within_s, now, "the service did not end the call")
+            case WaitForKeys():
+                if step.keys in self._keyed:
+                    return True
+                return self._late(step.line, step.within_s, now, f"the agent did not press {step.keys}")
+            case HoldStep():
+                return self._hold(step, now, acts)
+            case TransferStep():
+                acts.append(Transfer(step.target))
+                return True
             case Silence():
                 return now - self._began_s >= step.seconds - 1e-9
             case Say():
@@ -190,6 +222,15 @@ class Caller:
             elif self.ears.quiet_s() > PAUSE_S:
                 self.missed.append(Missed(step.line, f"the agent had finished before {step.after_s:g} s of it"))
         return self._speak(step.line, "interrupted", step.speech, now, acts)
+
+    def _hold(self, step: HoldStep, now: float, acts: list[Act]) -> bool:
+        if self._busy_until_s is None:
+            self._busy_until_s = now + step.seconds
+            acts.append(Hold(True))
+        if now < self._busy_until_s - 1e-9:
+            return False
+        acts.append(Hold(False))
+        return True
 
     def _press(self, step: Press, now: float, acts: list[Act]) -> bool:
         if self._busy_until_s is None:

@@ -47,6 +47,7 @@ def call_command(
     network: Network = "smartflo",
     auth_token: str = "",
     webhook: str = "",
+    user: str = "",
     console: Console | None = None,
 ) -> int:
     """Place one scripted call and keep what is left of it in `out`. 0: all expectations were met, else 1."""
@@ -55,13 +56,21 @@ def call_command(
         to = to or DEFAULT_URLS[network]
         if voice:
             known_voice(voice)
-        plan = Plan(load(script), to, voice, carrier, parameters, api, key, seed, network, auth_token, webhook)
+        given = _credentials(user)
+        plan = Plan(load(script), to, voice, carrier, parameters, api, key, seed, network, auth_token, webhook, given)
         with _kept_in(out or _folder(plan.script)) as folder:
             account = asyncio.run(_call(plan, console))
             return finish(account, folder, console)
     except SimError as wrong:
         console.print(str(wrong), style="red", markup=False, highlight=False)
         return 1
+
+
+def _credentials(user: str) -> tuple[str, str] | None:
+    name, colon, word = user.partition(":")
+    if user and not (name and colon):
+        raise SimError("--user: must be NAME:PASSWORD")
+    return (name, word) if user else None
 
 
 @contextmanager
@@ -107,7 +116,8 @@ def _folder(script: Script) -> Path:
 @call_app.command()
 def call(
     to: Annotated[
-        str, typer.Option(help="Media socket; for Twilio /answer/twilio; audiosocket://HOST:PORT as Asterisk.")
+        str,
+        typer.Option(help="Media socket; for Twilio /answer/twilio; audiosocket://HOST:PORT; sip:USER@HOST[:PORT]."),
     ] = "",
     script: Annotated[Path, typer.Option(help="What the caller does: see docs/simulators.md.")] = EXAMPLE,
     voice: Annotated[str, typer.Option(help=f"The caller's voice: {', '.join(VOICES)}.")] = "",
@@ -124,12 +134,16 @@ def call(
         list[str] | None, typer.Option(help="Any other carrier setting, NAME=VALUE: reset_at_s=3, no_stop=yes, …")
     ] = None,
     param: Annotated[
-        list[str] | None, typer.Option(help="Custom parameter of `start`, NAME=VALUE; of an Asterisk: uuid=…")
+        list[str] | None,
+        typer.Option(help="Custom parameter of `start`, NAME=VALUE; SIP: header X-…; Asterisk: uuid=…"),
     ] = None,
     carrier: Annotated[
-        Network, typer.Option(help="Whose line it is: smartflo, twilio or audiosocket (an Asterisk).")
+        Network, typer.Option(help="Whose line it is: smartflo, twilio, audiosocket (an Asterisk), or sip.")
     ] = "smartflo",
     auth_token: AuthToken = "",
+    user: Annotated[
+        str, typer.Option(help="NAME:PASSWORD, for a SIP service that asks.", envvar="TRUNKLINE_SIP_USER")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of the carrier's dice.")] = 0,
 ) -> None:
     """Play a carrier and a caller against a running service; see the call, keep its WAV, transcript and picture."""
@@ -139,7 +153,7 @@ def call(
     raise typer.Exit(
         call_command(
             to, script, voice=voice, out=out, key=key, api=api, carrier=settings,
-            parameters=_pairs(param or [], "--param"), seed=seed, network=carrier, auth_token=auth_token,
+            parameters=_pairs(param or [], "--param"), seed=seed, network=carrier, auth_token=auth_token, user=user,
         )
     )  # fmt: skip
 

@@ -1,18 +1,18 @@
 """Places one call: a scripted caller on a simulated line of a carrier or an Asterisk, watched from both ends."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol, TypeAlias, cast
 
-from trunkline_sim import audiosocket, twilio, twilio_http
+from trunkline_sim import audiosocket, sip_phone, twilio, twilio_http
 from trunkline_sim.account import Account, account
 from trunkline_sim.caller import Act, Caller
 from trunkline_sim.errors import ScriptError, SimError
 from trunkline_sim.faults import Faults
 from trunkline_sim.mulaw import level_dbov
-from trunkline_sim.script import Script
-from trunkline_sim.smartflo import place_call
+from trunkline_sim.script import HoldStep, Script, TransferStep, WaitForKeys
+from trunkline_sim.smartflo import Line, place_call
 from trunkline_sim.spectator import Spectator, Told, http_base
 from trunkline_sim.stream import Stream
 from trunkline_sim.voices import Voices
@@ -22,12 +22,13 @@ PERCENT = ("loss", "duplicate", "reorder", "late", "odd")
 MOST_MS = 60_000.0
 MOST_S = 86_400.0
 MessageMs: TypeAlias = Literal[20, 40, 60, 100]
-Network: TypeAlias = Literal["smartflo", "twilio", "audiosocket"]
+Network: TypeAlias = Literal["smartflo", "twilio", "audiosocket", "sip"]
 DEFAULT_URL = "ws://127.0.0.1:8006/smartflo/audio"
 DEFAULT_URLS: Mapping[Network, str] = {
     "smartflo": DEFAULT_URL,
     "twilio": "http://127.0.0.1:8006/answer/twilio",
     "audiosocket": audiosocket.DEFAULT_URL,
+    "sip": sip_phone.DEFAULT_URL,
 }
 DEFAULT_API = "http://127.0.0.1:8006"
 
@@ -63,6 +64,7 @@ class Plan:
     network: Network = "smartflo"
     auth_token: str = ""  # Twilio signs with it
     webhook: str = ""  # Twilio tells it when the call is over
+    credentials: tuple[str, str] | None = None  # SIP: name and password, for a service that asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Line:
     wire: Wire = SMARTFLO
     headers: Mapping[str, str] | None = None
     status_callback: str = ""
+    dial: Callable[[], Awaitable[Line]] | None = None
 
 
 class _Watched:
@@ -143,10 +146,7 @@ def _one_of(text: str, allowed: Sequence[str]) -> str:
 
 async def place(plan: Plan, voices: Voices, audience: Audience | None = None) -> Account:
     """Place the call, in real time. Raises SimError when it cannot be placed."""
-    if plan.url.startswith(audiosocket.SCHEME):  # the address says it all
-        plan = replace(plan, network="audiosocket", api=plan.api or DEFAULT_API)
-    elif plan.network == "audiosocket":
-        raise SimError(f"{plan.url}: an Asterisk calls audiosocket://HOST:PORT")
+    plan = _settled(plan)
     script = plan.script
     usual = {} if plan.network == "smartflo" else {"message_ms": "20"}
     faults, message_ms = carrier_settings({**usual, **script.carrier, **(plan.carrier or {})})
@@ -161,7 +161,8 @@ async def place(plan: Plan, voices: Voices, audience: Audience | None = None) ->
     )
     async with spectator.watching():
         async with twilio_http.told(line.status_callback, line.facts, plan.auth_token):
-            ending = await place_call(line.url, stream, _Watched(caller, stream, audience), headers=line.headers)
+            watched = _Watched(caller, stream, audience)
+            ending = await place_call(line.url, stream, watched, headers=line.headers, dial=line.dial)
         if plan.webhook:
             done = twilio_http.progress(line.facts, "completed", 0, round(ending.at_s))
             await twilio_http.tell(plan.webhook, done, plan.auth_token)
@@ -171,11 +172,32 @@ async def place(plan: Plan, voices: Voices, audience: Audience | None = None) ->
     return account(script, caller, stream, ending, events, service, spectator.call_id)
 
 
+def _settled(plan: Plan) -> Plan:
+    """What the address says of the network. Raises SimError where the two do not fit, or the script does not."""
+    schemes: Mapping[str, Network] = {audiosocket.SCHEME: "audiosocket", sip_phone.SCHEME: "sip"}
+    found = next((network for scheme, network in schemes.items() if plan.url.startswith(scheme)), None)
+    if found is not None:
+        plan = replace(plan, network=found, api=plan.api or DEFAULT_API)
+    elif plan.network in schemes.values():
+        raise SimError(f"{plan.url}: such a call goes to {DEFAULT_URLS[plan.network]}, or wherever the service listens")
+    for step in plan.script.steps:
+        if isinstance(step, HoldStep | TransferStep) and plan.network != "sip":
+            raise ScriptError(f"{plan.script.name}:{step.line}: only a SIP call can be held or transferred")
+        if isinstance(step, WaitForKeys):
+            raise ScriptError(
+                f"{plan.script.name}:{step.line}: the agent's keys are heard by `trunkline sim pstn` alone"
+            )
+    return plan
+
+
 async def _line(plan: Plan) -> _Line:
     """Where the call's socket is: as given, or as the service answers when asked for TwiML."""
     from_, to, parameters = plan.script.from_ or some_number(), plan.script.to, plan.parameters or {}
     if plan.network == "audiosocket":
         return _Line(plan.url, audiosocket.call_facts(to, parameters.get("uuid", "")), audiosocket.WIRE)
+    if plan.network == "sip":
+        session = sip_phone.Session(plan.url, from_, parameters, plan.credentials, plan.seed)
+        return _Line(plan.url, session.facts, session.wire, dial=session.dial)
     if plan.network == "smartflo":
         return _Line(plan.url, CallFacts(from_=from_, to=to, parameters=parameters))
     facts = twilio.call_facts(from_, to, parameters={"from": "+" + from_.lstrip("+"), "to": "+" + to, **parameters})

@@ -69,7 +69,7 @@ def headline(account: Account) -> tuple[str, str]:
     """Title and subtitle of a call."""
     facts, faults = account.stream.facts, account.stream.faults
     title = account.script.title or account.script.name
-    parts = [f"{facts.from_} to {facts.to}", f"{account.duration_s:.1f} s", "Smartflo, simulated"]
+    parts = [f"{facts.from_} to {facts.to}", f"{account.duration_s:.1f} s", f"{account.stream.name}, simulated"]
     parts += [f"clear {faults.clear}"] if faults.clear != "honoured" else []
     parts += [f"ended by the {account.ending.by} ({account.ending.reason})"]
     parts += [f"call {account.call_id}"] if account.call_id else []

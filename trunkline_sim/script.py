@@ -106,8 +106,36 @@ class HangUpStep:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class WaitForKeys:
+    """Until the agent has pressed these keys, since the step began."""
+
+    line: int
+    keys: str
+    within_s: float = ANSWER_S
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStep:
+    """Put the agent on hold for so long. On a telephone line alone, as the next."""
+
+    line: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStep:
+    """Ask the agent's side to call somebody else (REFER)."""
+
+    line: int
+    target: str
+
+
 Step: TypeAlias = (
     WaitForAgent
+    | WaitForKeys
+    | HoldStep
+    | TransferStep
     | WaitForHangUp
     | Silence
     | Say
@@ -135,7 +163,7 @@ class Script:
 
 
 _TIME = r"(?P<time>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|seconds?)"
-_SPEECH = r"(?:\"(?P<text>[^\"]+)\"|(?P<recording>asterisk:\S+|\S+\.wav))(?:\s+in voice\s+(?P<voice>\S+))?"
+_SPEECH = r"(?:\"(?P<text>[^\"]+)\"|(?P<recording>(?:asterisk|tone):\S+|\S+\.wav))(?:\s+in voice\s+(?P<voice>\S+))?"
 _WITHIN = r"(?:\s+(?:up to|within)\s+" + _TIME + ")?"
 HEADER = ("title", "voice", "from", "to")
 CARRIER = (
@@ -187,12 +215,19 @@ _FORMS: tuple[tuple[str, str, _Make], ...] = (
     ),
     ("silence 2 s", r"(?:silence|wait)\s+" + _TIME, lambda n, m: Silence(n, _seconds(m))),
     ('say "words" [in voice awb]', r"say\s+" + _SPEECH, lambda n, m: Say(n, _speech(m))),
-    ("play hours.wav, play asterisk:hours", r"play\s+" + _SPEECH, lambda n, m: Say(n, _speech(m))),
+    ("play hours.wav, play asterisk:hours, play tone:beep", r"play\s+" + _SPEECH, lambda n, m: Say(n, _speech(m))),
     (
         'interrupt after 800 ms with "words"',
         r"interrupt after\s+" + _TIME + r"\s+with\s+" + _SPEECH,
         lambda n, m: Interrupt(n, _seconds(m), _speech(m)),
     ),
+    (
+        "wait for keys 12# [up to 10 s]",
+        r"wait for keys?\s+(?P<keys>[0-9*#A-D]+)" + _WITHIN,
+        lambda n, m: WaitForKeys(n, m["keys"], _seconds(m, ANSWER_S)),
+    ),
+    ("hold 3 s", r"hold\s+" + _TIME, lambda n, m: HoldStep(n, _seconds(m))),
+    ("transfer to sip:x@host", r"transfer to\s+(?P<target>\S+)", lambda n, m: TransferStep(n, m["target"])),
     ("press 1", r"press\s+(?P<keys>[0-9*#A-D]+)", lambda n, m: Press(n, m["keys"])),
     ("expect /words/", r"expect\s+/(?P<regex>.+)/i?", _pattern),
     ("expect order", r"expect\s+(?:an? )?order", lambda n, m: ExpectTool(n, "place_order")),

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from trunkline_sim.caller import Act, HangUp, PressKey, Speak
+from trunkline_sim.caller import Act, HangUp, Hold, PressKey, Speak, Transfer
 from trunkline_sim.phone import Audience
 from trunkline_sim.spectator import Told
 
@@ -32,6 +32,10 @@ def _acted(act: Act) -> str:
             return act.label
         case PressKey():
             return f"(presses {act.key})"
+        case Hold():
+            return "(holds)" if act.on else "(is back)"
+        case Transfer():
+            return f"(asks for a transfer to {act.target})"
         case HangUp():
             return "(hangs up)"
 

@@ -3,14 +3,14 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import aiohttp
 
 from trunkline_sim import audiosocket
-from trunkline_sim.caller import Act, HangUp, PressKey, Speak
+from trunkline_sim.caller import Act, HangUp, Hold, PressKey, Speak, Transfer
 from trunkline_sim.errors import SimError
 from trunkline_sim.stream import Stream
 
@@ -76,11 +76,18 @@ class Ending:
     zero: float = 0.0  # the loop's time at which the call's second 0 was
 
 
-async def place_call(url: str, stream: Stream, party: Party, *, headers: Mapping[str, str] | None = None) -> Ending:
-    """Play one call against the service at `url` (ws://, wss:// or audiosocket://). Raises SimError when no socket can
-    be had."""
-    if url.startswith(audiosocket.SCHEME):
-        line = await audiosocket.dial(url)
+async def place_call(
+    url: str,
+    stream: Stream,
+    party: Party,
+    *,
+    headers: Mapping[str, str] | None = None,
+    dial: Callable[[], Awaitable[Line]] | None = None,
+) -> Ending:
+    """Play one call against the service at `url` (ws://, wss:// or audiosocket://), or on the line that `dial` gets.
+    Raises SimError when it cannot be had."""
+    if dial is not None or url.startswith(audiosocket.SCHEME):
+        line = await (dial() if dial is not None else audiosocket.dial(url))
         try:
             return await _Call(line, line, stream, party).run()
         finally:
@@ -151,6 +158,10 @@ class _Call:
                 self._stream.mic.speak(act.payload)
             case PressKey():
                 await self._send(self._stream.press(act.key, now))
+            case Hold(on=on):
+                await self._send([f"H{on:d}"])
+            case Transfer(target=target):
+                await self._send([f"T{target}"])
 
     async def _send(self, messages: Sequence[str]) -> None:
         for message in messages:

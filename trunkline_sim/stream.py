@@ -15,6 +15,7 @@ from trunkline_sim.wire import SMARTFLO, CallFacts, Clear, Mark, Play, Wire
 from trunkline_sim.wire import HangUp as ServiceHangUp
 
 AUDIBLE_DBOV = -55.0
+ENOUGH_S = 0.06  # held for an ear: of a line that never pauses, more silence than that is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Stream:
         self.mic = Microphone()
         self.listener = wire.listener(facts.stream_sid)
         self.clears = wire.clears
+        self.name = wire.name
+        self._endless = wire.endless
         self.link = Link(faults, seed)
         self.arrivals: list[Arrival] = []
         self.sent_at: list[float] = []  # when each media message left the platform
@@ -81,8 +84,10 @@ class Stream:
         """A message of the service at `now`: the messages that answer it at once."""
         match self.listener.receive(text):
             case Play(payload):
-                self.arrivals.append(Arrival(now, payload))
-                self.playout.push(payload, now)
+                arrival = Arrival(now, payload)
+                self.arrivals.append(arrival)
+                if not self._endless or arrival.audible or self.playout.held_s() < ENOUGH_S:
+                    self.playout.push(payload, now)
             case Mark(name):
                 self.playout.mark(name, now)
             case Clear():

@@ -75,4 +75,4 @@ class TwilioListener(Listener):
     frame_bytes = 1
 
 
-WIRE = Wire(TwilioSpeaker, TwilioListener)
+WIRE = Wire(TwilioSpeaker, TwilioListener, name="Twilio")

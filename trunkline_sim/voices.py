@@ -23,6 +23,7 @@ from trunkline.codecs.resample import resample_clip
 from trunkline_sim import mulaw
 from trunkline_sim.errors import VoiceError
 from trunkline_sim.script import Interrupt, Say, Script, Speech
+from trunkline_sim.tones import TONES, tone
 
 LEVEL_DBOV = -20.0
 PEAK = 0.9  # of full scale
@@ -98,7 +99,10 @@ class Voices:
         return payload
 
     def recording(self, name: str, folder: Path = Path()) -> bytes:
-        """A recording → mu-law: "asterisk:hours" by name, else a WAV file beside the script. Raises VoiceError."""
+        """A recording → mu-law: "asterisk:hours" or "tone:beep" by name, else a WAV file beside the script. Raises
+        VoiceError."""
+        if name.startswith("tone:"):
+            return _tone(name.removeprefix("tone:"))
         path = _asterisk(name.removeprefix("asterisk:")) if name.startswith("asterisk:") else folder / name
         try:
             return _finish(*_read_wav(path.read_bytes()))
@@ -154,6 +158,12 @@ def _synthesise_blocking(voice: Voice, text: str) -> tuple[Floats, int]:
                 f"voice {voice.name!r}: {command[0]} failed ({done.returncode}): {told}; {_missing(voice)}"
             )
         return _read_wav(out.read_bytes())
+
+
+def _tone(name: str) -> bytes:
+    if name not in TONES:
+        raise VoiceError(f"there is no tone {name!r}; there are: {', '.join(TONES)}")
+    return tone(name)
 
 
 def _asterisk(name: str) -> Path:

@@ -222,6 +222,8 @@ class Wire:
     speaker: Callable[[CallFacts], Speaker]
     listener: Callable[[str], Listener]
     clears: bool = True  # False: there is no `clear`; who stops sending has cut
+    name: str = "Smartflo"
+    endless: bool = False  # the service sends silence, too: an ear that is behind leaves some of it out
 
 
 SMARTFLO = Wire(Speaker, Listener)
