@@ -24,6 +24,7 @@ class LineQuality:
     far_lost: int  # packets of ours that did not arrive there, by its reports
     rtt_ms: float  # there and back; 0.0: no report came
     mos: float  # estimate, 1 to 4.5
+    srtp: str = ""  # its suite, "AES_CM_128_HMAC_SHA1_80"; "": in the clear
 
     @property
     def loss(self) -> float:

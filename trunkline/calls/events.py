@@ -142,6 +142,7 @@ class LineQuality(_Event, frozen=True):
     jitter_ms: float
     rtt_ms: float  # 0: the far end sent no report
     mos: float  # estimate, 1 to 4.5
+    srtp: str = ""  # its suite; "": in the clear
 
 
 class CallbackOwed(_Event, frozen=True):

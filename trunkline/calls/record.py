@@ -106,6 +106,7 @@ def _line(quality: LineQuality) -> dict[str, str]:
         "line_jitter_ms": f"{quality.jitter_ms:.1f}",
         "line_rtt_ms": f"{quality.rtt_ms:.1f}",
         "line_mos": f"{quality.mos:.2f}",
+        **({"line_srtp": quality.srtp} if quality.srtp else {}),
     }
 
 

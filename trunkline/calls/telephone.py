@@ -120,7 +120,8 @@ class Telephone:
     def tell_quality(self, journal: Journal) -> None:
         """At the end, where the line knows."""
         if self._leg is not None and (told := self._leg.quality()) is not None:
-            journal.emit(LineQuality(journal.now(), told.codec, told.loss, told.jitter_ms, told.rtt_ms, told.mos))
+            figures = (told.codec, told.loss, told.jitter_ms, told.rtt_ms, told.mos, told.srtp)
+            journal.emit(LineQuality(journal.now(), *figures))
 
     def _keys(self, keys: str, turn: int) -> None:
         """For the far end: as what they are where the line can, else as tones."""

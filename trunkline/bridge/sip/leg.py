@@ -74,6 +74,7 @@ class SipLeg:
         self._dropped = 0  # of the rx ring, as last seen
         self._held = False
         self._quality: LineQuality | None = None
+        self._srtp = ""
         self._refer: asyncio.Future[Transferred] | None = None
         self._ending: Outcome | None = None  # ours, once we hang up
         self._over = False
@@ -202,6 +203,7 @@ class SipLeg:
             return
         match message:
             case sip.Up():
+                self._srtp = message.srtp
                 self._answered(message)
             case sip.Progress(code=code):
                 self._progress(code)
@@ -211,7 +213,7 @@ class SipLeg:
             case sip.Held(on=on):
                 self._hold(on=on)
             case sip.Quality():
-                self._quality = profile.line_quality(message)
+                self._quality = profile.line_quality(message, self._srtp)
             case sip.ReferProgress():
                 self._refer_progress(message)
             case sip.Gone():

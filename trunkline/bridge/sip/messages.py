@@ -179,7 +179,7 @@ class Up(_Message, frozen=True):
 
     call: int
     codec: str  # "PCMU/8000"
-    srtp: bool = False
+    srtp: str = ""  # the suite of SRTP; "": none
     digits: bool = True  # RFC 4733 was negotiated
     remote: str = ""  # address of the far end's audio
     headers: Mapping[str, str] = {}  # of the 200, X-…

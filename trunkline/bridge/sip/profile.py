@@ -115,10 +115,10 @@ def outbound(dial: Dial, call_id: str, rate: int) -> LegInfo:
     )
 
 
-def line_quality(told: Quality) -> LineQuality:
-    """The gateway's figures as those of a line."""
+def line_quality(told: Quality, srtp: str = "") -> LineQuality:
+    """The gateway's figures as those of a line. srtp: as `Up` told."""
     return LineQuality(
-        told.codec, told.rx_packets, told.rx_lost, told.rx_jitter_ms, told.tx_lost, told.rtt_ms, told.mos
+        told.codec, told.rx_packets, told.rx_lost, told.rx_jitter_ms, told.tx_lost, told.rtt_ms, told.mos, srtp
     )
 
 

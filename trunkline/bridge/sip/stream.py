@@ -9,7 +9,7 @@ import pjsua2 as pj
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.outcomes import mos
 
-_SRTP: Final = re.compile(r"SRTP status: *Active")  # in `dump`, the one place where pjsua2 tells
+_SRTP: Final = re.compile(r"SRTP status: *Active +Crypto-suite: *(\S+)")  # in `dump`, the one place where pjsua2 tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Negotiated:
     """What both sides agreed on."""
 
     codec: str  # "PCMU/8000"
-    srtp: bool
+    srtp: str  # its suite, "AES_CM_128_HMAC_SHA1_80"; "": none
     digits: bool  # RFC 4733
     remote: str
 
@@ -28,9 +28,10 @@ def negotiated(call: Any, index: int) -> Negotiated | None:
         stream = call.getStreamInfo(index)
     except pj.Error:
         return None
+    suite = _SRTP.search(call.dump(True, ""))
     return Negotiated(
         f"{stream.codecName}/{stream.codecClockRate}",
-        _SRTP.search(call.dump(True, "")) is not None,
+        suite[1] if suite else "",
         stream.audTxEventPt >= 0,
         stream.remoteRtpAddress,
     )
