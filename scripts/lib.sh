@@ -74,3 +74,9 @@ borrowed() {
     fi
     [ ! -x "$tool" ] || echo "$tool"
 }
+
+# debian_mirror: the address that the system's own apt sources name for Debian; nothing when they name none.
+debian_mirror() {
+    { cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; } | sed -n \
+        -e 's/^URIs: *\([^ ]*\/debian\/\{0,1\}\)\( .*\)\{0,1\}$/\1/p' -e 's/^deb \(\[.*\] \)\{0,1\}\([^ ]*\/debian\/\{0,1\}\) .*/\2/p' | head -n 1
+}

@@ -1,0 +1,100 @@
+"""A softphone of others, baresip, calls the agent: heard, answered, drawn; in the open, and with TLS and SRTP."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.interop.baresip_rig import Baresip, baresip
+from tests.interop.service import picture, service, turn
+from tests.interop.sound import speech, voiced_s
+from tests.peers.sip.rig import folder, free_port, needs
+from tests.wire.workers import Node
+from trunkline_sim.canvas import Shape
+from trunkline_sim.picture import AGENT, CALLER
+
+pytestmark = pytest.mark.interop
+HOURS = "what are your opening hours"
+PATIENCE_S = 40.0
+MANDATORY = ";mediaenc=srtp-mand"
+_ = folder
+
+
+@pytest.fixture(autouse=True)
+def _needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs()
+    monkeypatch.setenv("TRUNKLINE_SIP", "on")
+
+
+async def talks(run: Node, phone: Baresip, folder: Path) -> None:
+    """Hears the greeting out, asks, hears the answer's beginning, hangs up."""
+    await phone.until("CALL_ESTABLISHED")
+    await until_said(run, 0, "agent_to_s")
+    await phone.says(speech(folder / "question.wav", HOURS))
+    await until_said(run, 1, "agent_from_s")
+    await asyncio.sleep(3)  # of the answer
+    await phone.does("hangup")
+    await phone.until("CALL_CLOSED")
+
+
+async def until_said(run: Node, number: int, moment: str) -> None:
+    """Until that moment of the only call's reply has come."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await turn(run, number)).get(moment) is None:  # noqa: ASYNC110 - another process has it
+            await asyncio.sleep(0.5)
+
+
+def peaks(shapes: list[Shape]) -> int:
+    """How much of a voice is drawn: corners of its outlines."""
+    return sum(len(shape.points) for shape in shapes)
+
+
+async def test_baresip_asks_and_is_answered(folder: Path) -> None:
+    async with service(folder) as (run, port), baresip(folder / "phone") as phone:
+        await phone.does("dial", f"sip:agent@127.0.0.1:{port}")
+        await talks(run, phone, folder)
+        (call,) = await run.calls(1, live=False)
+        answer = call["turns"][1]
+        assert answer["caller_text"] == HOURS
+        assert "open from" in answer["heard_text"]
+        assert answer["response_s"] < 3  # 0.7 s on a machine of its own
+        assert (call["cause"], call["labels"]["line_codec"]) == ("completed", "PCMU")
+        assert voiced_s(phone.heard) > 4  # the greeting, and an answer's beginning
+        drawn = await picture(run, call, folder)
+        drawn.save_png(folder / "timeline.png")
+        for colour in (CALLER, AGENT):
+            outline = [item for item in drawn.items if isinstance(item, Shape) and item.fill == colour]
+            assert peaks(outline) > 50, f"no voice in {colour}"
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A key and its certificate for loopback."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run(
+        [*made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True
+    )
+    return key, cert
+
+
+async def test_with_tls_and_srtp_both_voices_are_heard_and_the_record_says_how(folder: Path) -> None:
+    key, cert = certificate(folder)
+    secure = f'[sip]\ntls_cert = "{cert}"\ntls_key = "{key}"\nsrtp = "required"\n'
+    place = f"tls:127.0.0.1:{free_port()}"
+    account = f"<sip:caller@127.0.0.1;transport=tls>;regint=0{MANDATORY}"
+    async with service(folder, secure, listen=place) as (run, port), baresip(folder / "phone", account) as phone:
+        await phone.does("dial", f"sip:agent@127.0.0.1:{port};transport=tls")
+        await talks(run, phone, folder)
+        (call,) = await run.calls(1, live=False)
+        assert call["turns"][1]["caller_text"] == HOURS
+        assert voiced_s(phone.heard) > 4
+        assert call["labels"]["line_srtp"].startswith("AES_CM_128_HMAC_SHA1")
+
+
+async def test_who_demands_srtp_turns_away_who_has_none(folder: Path) -> None:
+    async with service(folder, '[sip]\nsrtp = "required"\n') as (run, port), baresip(folder / "phone") as phone:
+        await phone.does("dial", f"sip:agent@127.0.0.1:{port}")
+        closed = await phone.until("CALL_CLOSED")
+        assert closed["param"].startswith("488")
+        assert not await run.calls(0, live=False)
