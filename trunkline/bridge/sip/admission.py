@@ -58,10 +58,14 @@ class Admission:
     def _networks(self, trunk: Trunk) -> list[Network]:
         return [*self._fixed[trunk.name], *self._resolved.get(trunk.name, ())]
 
+    def trunk_of(self, address: str) -> str | None:
+        """The first trunk that this address belongs to."""
+        return next((trunk.name for trunk in self._trunks if within(self._networks(trunk), address)), None)
+
     def decide(self, text: SipText, source: str, now: float) -> Answer:
         """source: "ADDRESS:PORT" of the packet; now: seconds."""
         address, _ = host_port(source)
-        trunk = next((trunk.name for trunk in self._trunks if within(self._networks(trunk), address)), None)
+        trunk = self.trunk_of(address)
         if trunk is not None:
             return Pass(trunk)
         if within(self._allowed, address):

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import pjsua2 as pj
 
+from trunkline.bridge.sip.codec_order import ordered
 from trunkline.bridge.sip.messages import Quality
 from trunkline.bridge.sip.ports import RingPort
 from trunkline.bridge.sip.sip_text import clean
@@ -98,11 +99,12 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Pinged:
-    """Answer to an OPTIONS, 408 when none came."""
+    """Answer to an OPTIONS; `source` is who gave it, "" for pjsip itself."""
 
     trunk: str
     code: int
     reason: str
+    source: str = ""
 
 
 CallEvent = State | Media | Key | Referred | ReferRefused | Sent
@@ -145,6 +147,7 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
         super().__init__(account, call_id)
         self.queue = queue
         self.number = number
+        self.codecs: tuple[str, ...] = ()  # of our offer; (): all that the endpoint has, in its order
         self.port: RingPort | None = None
         self.partner: GatewayCall | None = None
         self.index = -1  # of the audio in the SDP
@@ -165,6 +168,11 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
             text, sent = _text_of(prm.e)
             if sent:
                 self.queue.put(self.number, Sent(text))
+
+    @_guarded
+    def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802
+        if self.codecs and not prm.remSdp.wholeSdp:
+            prm.sdp.wholeSdp = ordered(prm.sdp.wholeSdp, self.codecs)
 
     @_guarded
     def onCallMediaState(self, _prm: Any) -> None:  # noqa: N802
@@ -267,7 +275,9 @@ class GatewayAccount(pj.Account):  # type: ignore[misc]
     def onSendRequest(self, prm: Any) -> None:  # noqa: N802
         transaction = prm.e.body.tsxState.tsx
         if transaction.state >= pj.PJSIP_TSX_STATE_COMPLETED and transaction.method == "OPTIONS":
-            self.queue.put(0, Pinged(self.trunk, transaction.statusCode, clean(transaction.statusText)))
+            state = prm.e.body.tsxState
+            source = state.src.rdata.srcAddress if state.type == pj.PJSIP_EVENT_RX_MSG else ""
+            self.queue.put(0, Pinged(self.trunk, transaction.statusCode, clean(transaction.statusText), source))
 
     def destroy(self) -> None:
         """Unregistered, and gone."""

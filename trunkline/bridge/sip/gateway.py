@@ -26,14 +26,16 @@ from trunkline.bridge.sip.gateway_names import addresses, nameservers
 from trunkline.bridge.sip.hub import Hub, WorkerLink
 from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.library import Library
+from trunkline.bridge.sip.locating import locator
 from trunkline.bridge.sip.options import Options
 from trunkline.bridge.sip.registry import Registry
-from trunkline.bridge.sip.sip_text import Address, SipText, caller, codecs, told
+from trunkline.bridge.sip.sip_text import Address, SipText, caller, codecs, host_port, told
 from trunkline.bridge.sip.successor import end_all
 
 POLL_S: Final = 0.010
 LOOK_S: Final = 0.1  # between two looks at what is due
 NAMES_S: Final = 60.0  # between two looks at the trunks' names
+UNNAMED_S: Final = 5.0  # while one leads nowhere
 FAREWELL_S: Final = 2.0  # for the far ends' answers to our BYE at the end
 RETRY_S: Final = 5  # Retry-After of our 503
 log = structlog.get_logger("trunkline.sip")
@@ -52,6 +54,7 @@ class Gateway:
         self._library = Library(options)
         self._admission = Admission(options)
         self._accounts = Accounts(options, self._queue, self._registry.number, self._registry.calls)
+        self._locator = locator(options)
         self._hub = Hub(options.socket, self)
         self._calls = Calls(self._registry, self._accounts, self._journal, self._count, options.clock_rate)
         self._turn = 0
@@ -63,10 +66,9 @@ class Gateway:
 
     async def __aenter__(self) -> "Gateway":
         left = self._journal.begin()
-        resolved = await addresses(names_of(self.options.trunks))
-        self._admission.resolve(resolved)
+        await self._located()
         try:
-            self._library.start(nameservers(self.options))
+            self._library.start(nameservers(self.options), self._account_of)
             gate.allow(self._library.gate, self._admission.table())
             self._accounts.open(self.listening[0].partition(" ")[2] if self.listening else "127.0.0.1")
             self._hub.open()
@@ -170,10 +172,10 @@ class Gateway:
             case Invited():
                 self._invited(number, event)
             case Registered():
-                if state := self._accounts.registered(event):
+                if state := self._accounts.registered(event, self._now()):
                     self._hub.tell_all(state)
             case Pinged():
-                if state := self._accounts.pinged(event):
+                if state := self._accounts.pinged(event, self._now()):
                     self._hub.tell_all(state)
             case _:
                 leg = self._registry.legs.get(number)
@@ -186,7 +188,8 @@ class Gateway:
                 self._safely(self._next_offer, leg, "no answer in time")
             else:
                 self._safely(self._calls.look, leg, now, self.options)
-        self._accounts.look(now)
+        for state in self._accounts.look(now):
+            self._hub.tell_all(state)
         if self._queue.failures > self._failures:
             self._failures = self._queue.failures
             log.error("callback.failed", count=self._queue.failures, last=self._queue.last_failure)
@@ -195,6 +198,10 @@ class Gateway:
         self.counts[what] = self.counts.get(what, 0) + 1
 
     # -- calls that come in
+
+    def _account_of(self, source: str) -> int | None:
+        """Its SRTP, its timer: those of the trunk that it comes from."""
+        return self._accounts.number(self._admission.trunk_of(host_port(source)[0]) or "")
 
     def _invited(self, number: int, event: Invited) -> None:
         text = SipText.of(event.text)
@@ -319,13 +326,19 @@ class Gateway:
 
     async def _names(self) -> None:
         """Trunks' addresses change, bans end: the gate follows."""
-        names = names_of(self.options.trunks)
         while True:
-            await asyncio.sleep(NAMES_S)
-            if names:
-                self._admission.resolve(await addresses(names))
+            await asyncio.sleep(NAMES_S if all(self._accounts.located.values()) else UNNAMED_S)
+            await self._located()
             self._admission.bans.expire(self._now())
             gate.allow(self._library.gate, self._admission.table())
+
+    async def _located(self) -> None:
+        """Where the trunks' names lead: whom we send to, and who may call."""
+        trunks = self.options.trunks
+        found, own = await asyncio.gather(self._locator.locate(trunks), addresses(names_of(trunks)))
+        self._accounts.locate(found)
+        reached = self._accounts.located
+        self._admission.resolve({name: [*own[name], *reached[name]] for name in own})
 
     async def _end_left(self, left: list[dialogs.Dialog | dialogs.Invite]) -> None:
         log.warning("gateway.succeeds", dialogs=len(left), hint="the process before this one ended with calls")

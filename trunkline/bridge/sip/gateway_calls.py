@@ -30,6 +30,7 @@ from trunkline.bridge.sip.callbacks import (
 )
 from trunkline.bridge.sip.gateway_leg import By, Leg
 from trunkline.bridge.sip.hub import WorkerLink
+from trunkline.bridge.sip.identity import shown
 from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.options import Options, Trunk
 from trunkline.bridge.sip.registry import Registry
@@ -183,6 +184,7 @@ class Calls:
         number = self._registry.number()
         account = self._accounts.account(message.trunk)
         call = GatewayCall(account, account.queue, number)
+        call.codecs = self._accounts.codecs(message.trunk)
         leg = Leg(number, call, False, f"{uuid.uuid4()}", message.trunk, link=link, taken=True)
         leg.deadline = now + message.ring_s
         self._registry.add(leg)
@@ -192,22 +194,11 @@ class Calls:
     def _invite(self, leg: Leg, message: wire.Dial, trunk: Trunk | None) -> "pj.CallOpParam":
         prm = legs.operation(headers=[*(trunk.headers if trunk else ()), *message.headers.items()])
         prm.opt.customCallId = leg.call_id
-        if message.from_ or message.display or (trunk and trunk.caller):
-            self._identity(prm, message, trunk)
+        host = trunk.host if trunk else self._accounts.account("").getInfo().uri.partition("@")[2].rstrip(">")
+        who = shown(trunk, message.from_, message.display, host)
+        prm.txOption.localUri = who.local_uri
+        legs.add_headers(prm.txOption, who.headers)
         return prm
-
-    def _identity(self, prm: "pj.CallOpParam", message: wire.Dial, trunk: Trunk | None) -> None:
-        info = self._accounts.account(message.trunk).getInfo()
-        host = trunk.host if trunk else info.uri.partition("@")[2]
-        shown = message.display.replace("\\", "").replace('"', "")
-        user = message.from_ or (trunk.caller or trunk.user if trunk else "")
-        address = (f'"{shown}" ' if shown else "") + f"<sip:{user}@{host}>"
-        how = trunk.identity if trunk else "from"
-        if how == "from":
-            prm.txOption.localUri = address
-        else:
-            name = "P-Asserted-Identity" if how == "pai" else "Remote-Party-ID"
-            legs.add_headers(prm.txOption, [(name, address)])
 
     # -- what callbacks saw
 
@@ -235,7 +226,7 @@ class Calls:
     def _state(self, leg: Leg, event: State, now: float) -> None:
         text = SipText.of(event.text)
         if event.state == DISCONNECTED:
-            self._over(leg, event)
+            self._over(leg, event, now)
             return
         if event.state == EARLY and not leg.inbound:
             self._tell(leg, wire.Progress(leg.number, event.code, leg.media))
@@ -289,11 +280,14 @@ class Calls:
         code = 0 if not unanswered else code if 400 <= code < 700 else 480
         legs.hang_up(leg, code, (headers or {}).items())
 
-    def _over(self, leg: Leg, event: State) -> None:
+    def _over(self, leg: Leg, event: State, now: float) -> None:
         """pjsip knows of it no more."""
         if leg.by == "far" and leg.answered and event.code == 408:
             leg.by, leg.note = "gateway", "session timer" if leg.confirmed else "no ACK"
         leg.quality = event.quality or leg.quality
+        if not leg.inbound and (leg.answered or leg.by == "far"):
+            code = 200 if leg.answered else event.code
+            self._accounts.called(leg.trunk, code, now, silent=not event.text)
         self._gone(leg, event.code, event.reason)
         self._journal.note(dialogs.Over(leg.call_id))
         if leg.link is not None:
@@ -321,7 +315,7 @@ class Calls:
                 self._gone(leg, 487 if not leg.answered else 200, "")
             if leg.ending < -FORGET_S:
                 self._count("forgotten")
-                self._over(leg, State(DISCONNECTED, 408, ""))
+                self._over(leg, State(DISCONNECTED, 408, ""), now)
             return
         if leg.deadline is not None and now >= leg.deadline and not leg.answered:
             leg.code, leg.reason = 408, "nobody answered"

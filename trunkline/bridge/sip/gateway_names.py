@@ -22,7 +22,8 @@ def nameservers(options: Options, file: str = "/etc/resolv.conf") -> tuple[str, 
     None where nothing but this machine is heard and no trunk is there: names of /etc/hosts stay usable then.
     """
     if options.nameservers:
-        return options.nameservers[:MOST_SERVERS]
+        plain = tuple(server for server in options.nameservers if _address(server) and server.count(":") != 1)
+        return plain[:MOST_SERVERS]  # pjsip knows no port of theirs; the trunks' names are looked up by `locator`
     here = all(any(net == known for known in _LOOPBACK) for net in networks(options.allow))
     if here and all(_address(trunk.host) for trunk in options.trunks):
         return ()

@@ -8,7 +8,7 @@ import ctypes
 import gc
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -42,6 +42,22 @@ class _Log(pj.LogWriter):  # type: ignore[misc]
             self.lines.append((entry.level, "a line that cannot be read"))
 
 
+class _Endpoint(pj.Endpoint):  # type: ignore[misc]
+    """Whose request it is goes by where it comes from; pjsua would go by names, which anybody can write."""
+
+    def __init__(self, choose: Callable[[str], int | None]) -> None:
+        super().__init__()
+        self._choose = choose
+
+    def onSelectAccount(self, prm: Any) -> None:  # noqa: N802
+        try:
+            chosen = self._choose(prm.rdata.srcAddress)
+        except BaseException:  # nothing is raised into C; pjsua's own choice is as good as it was
+            return
+        if chosen is not None:
+            prm.accountIndex = chosen
+
+
 class Library:
     """The endpoint with its transports, codecs and media clock."""
 
@@ -53,9 +69,14 @@ class Library:
         self.ep: Any = None
         self.gate: Any = ctypes.CDLL(_pjsua2.__file__)
 
-    def start(self, nameservers: Sequence[str] = ()) -> None:
-        """Raises ConfigError when an address cannot be listened on."""
-        self.ep = pj.Endpoint()
+    def start(
+        self, nameservers: Sequence[str] = (), choose: Callable[[str], int | None] = lambda _source: None
+    ) -> None:
+        """choose: pjsua's number of the account for a request from "ADDRESS:PORT", None for pjsua's own choice.
+
+        Raises ConfigError when an address cannot be listened on.
+        """
+        self.ep = _Endpoint(choose)
         with _silent():  # it prints before it can be told where to
             self.ep.libCreate()
         try:

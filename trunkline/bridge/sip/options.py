@@ -63,10 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = LOOPBACK  # networks that need no credentials
     users: tuple[User, ...] = ()  # who may call from anywhere; (): strangers are not heard at all
     realm: str = "trunkline"
-    algorithms: tuple[str, ...] = (
-        "MD5",
-        "SHA-256",
-    )  # a telephone takes the first that it knows, old ones look no further
+    algorithms: tuple[str, ...] = ("MD5", "SHA-256")  # in this order: digest.py
     trunks: tuple[Trunk, ...] = ()
     srtp: Srtp = "optional"  # of calls that belong to no trunk
     tls_cert: str = ""  # PEM files

@@ -1,0 +1,79 @@
+"""Calls through a trunk: who calls, with which codecs, timers and encryption."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.peers.sip.peer import peer, trunk
+from tests.peers.sip.rig import INVITE, folder, free_port, gateway, inside, needs, recv, sipp, worker
+from tests.peers.sip.rig import TALK as CALL
+from trunkline.bridge.sip import messages as wire
+
+pytestmark = pytest.mark.peers
+_ = folder
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    needs()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"identity": "pai"}, ["P-Asserted-Identity: <sip:+91800@127.0.0.1", "From: sip:4980@127.0.0.1"]),
+        ({"identity": "ppi"}, ["P-Preferred-Identity: <sip:+91800@127.0.0.1"]),
+        ({"identity": "rpid"}, ["Remote-Party-ID: <sip:+91800@127.0.0.1", ";privacy=off"]),
+        ({"privacy": True}, ['From: "Anonymous" <sip:anonymous@anonymous.invalid>', "Privacy: id", "+91800"]),
+    ],
+)
+async def test_who_calls_is_told_as_the_trunk_wants_it(
+    folder: Path, fields: dict[str, object], expected: list[str]
+) -> None:
+    async with (
+        peer(INVITE=[486]) as (far, port),
+        gateway(folder, trunks=(trunk(port, **fields),)) as up,
+        worker(up.options.socket) as here,
+    ):
+        await here.until(wire.Gone, await here.dial("1", trunk="carrier", from_="+91800"))
+    ((_at, text),) = far.of("INVITE")
+    assert [part for part in expected if part not in text] == []
+
+
+async def test_a_trunk_is_offered_its_own_codecs(folder: Path) -> None:
+    async with peer(INVITE=[486]) as (far, port):
+        own = (trunk(port, codecs=("G722", "PCMA")), {**trunk(port), "name": "other"})
+        async with gateway(folder, trunks=own, codecs=("PCMA", "PCMU")) as up, worker(up.options.socket) as here:
+            await here.until(wire.Gone, await here.dial("1", trunk="other"))
+            await here.until(wire.Gone, await here.dial("2", trunk="carrier"))
+    offers = [next(line for line in text.split("\r\n") if line.startswith("m=audio")) for _at, text in far.of("INVITE")]
+    kinds = [[kind for kind in offer.split(" ")[3:] if int(kind) < 96] for offer in offers]
+    assert kinds == [["8", "0"], ["8"]]  # G722 is not in the gateway's own list
+
+
+async def test_session_timers_of_a_trunk(folder: Path) -> None:
+    async with peer(INVITE=[486]) as (far, port):
+        own = (trunk(port, timer_s=600), {**trunk(port, timer_s=0), "name": "none"})
+        async with gateway(folder, trunks=own) as up, worker(up.options.socket) as here:
+            await here.until(wire.Gone, await here.dial("1", trunk="carrier"))
+            await here.until(wire.Gone, await here.dial("2", trunk="none"))
+    (_a, first), (_b, second) = far.of("INVITE")
+    assert "Session-Expires: 600" in first
+    assert "Min-SE: 90" in first
+    assert "Session-Expires" not in second
+
+
+async def test_the_trunk_that_calls_is_known_by_its_address(folder: Path) -> None:
+    """Its SRTP counts, whatever names it writes: one that must be encrypted is not answered without."""
+    own = {**trunk(free_port()), "srtp": "required"}
+    async with gateway(folder, trunks=(own,)) as up, worker(up.options.socket):
+        await sipp([INVITE, recv(100, optional=True), recv(488)], folder, up.port())
+
+
+async def test_a_trunk_that_calls_and_has_no_such_rule_is_answered(folder: Path) -> None:
+    own = {**trunk(free_port()), "srtp": "off"}
+    async with gateway(folder, trunks=(own,), srtp="required") as up, worker(up.options.socket) as here:
+        calling = asyncio.create_task(sipp([*CALL, inside("BYE"), recv(200)], folder, up.port()))
+        assert (await here.until(wire.Offer)).trunk == "carrier"
+        await calling
