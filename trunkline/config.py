@@ -62,7 +62,7 @@ class Failure(Section, frozen=True):
     """[failure]: what a caller hears, and what becomes of the call, when no AI session can be had."""
 
     honest_after_s: Seconds = 1.0  # of silence without a session, before the caller is told to wait
-    answer_within_s: Seconds = 2.0  # a session that is there owes an answer for so long: the same
+    answer_within_s: Seconds = 1.5  # a session that is there owes an answer for so long: the same
     give_up_s: Seconds = 8.0  # without a session for so long: last words, and the end
     after_failure: Literal["end", "callback", "transfer"] = "end"
     sentences_dir: str = ""  # recorded sentences, WAV; "": made by the offline voice

@@ -18,6 +18,7 @@ from trunkline.calls.events import CallEnded, Note, Observer
 from trunkline.calls.goodbye import say_goodbye
 from trunkline.calls.happenings import Setting
 from trunkline.calls.journal import Journal
+from trunkline.calls.pace import Pace
 from trunkline.calls.record import CallRecord
 from trunkline.calls.recording import Recording
 from trunkline.calls.sentences import Phrases
@@ -55,6 +56,7 @@ class Desk:
     failure: Failure = field(default_factory=Failure)
     phrases: Mapping[str, Phrases] = field(default_factory=dict)  # by agent: what can be said without a session
     transfer_to: Sequence[str] = ()  # numbers, patterns, SIP addresses
+    paces: dict[str, Pace] = field(default_factory=dict)  # by agent: how long its callers wait
 
 
 class Call:
@@ -80,6 +82,7 @@ class Call:
             protect_greeting=agent.protect_greeting,
             failure=desk.failure,
             phrases=desk.phrases.get(agent_name, {}),
+            pace=desk.paces.setdefault(agent_name, Pace()),
             transfer_to=desk.transfer_to,
         )
         self.conversation = Conversation(leg, setting, self.journal, desk.clock, self._recording)

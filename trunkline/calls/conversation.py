@@ -64,7 +64,7 @@ class Conversation:
         self._speech = Speech(leg, clock, journal, self._inbox.poke, recording)
         self._ears = Ears(leg, clock, self._speech.mouth.far.loudest, lambda exc: self._line.deaf(exc), recording)
         self._line = SessionLine(setting.provider, self._ears, self._speech, self._inbox, clock)
-        self._lifeline = Lifeline(setting.failure, mute=not setting.phrases)
+        self._lifeline = Lifeline(setting.failure, mute=not setting.phrases, pace=setting.pace)
         self._own = OwnWords(setting.phrases, self._speech, journal, leg.info.codec)
         self._last_words: LastWords | None = None  # being said: the call is given up
         self._policy = Policy(setting.limits, clock.monotonic(), protect_greeting=setting.protect_greeting)

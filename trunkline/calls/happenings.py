@@ -8,6 +8,7 @@ from trunkline.ai.session import AiEvent, AiProvider, Brief
 from trunkline.ai.tools import ToolResult
 from trunkline.bridge.leg import LegEvent
 from trunkline.calls.control import Request
+from trunkline.calls.pace import Pace
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.session_life import SessionUp
 from trunkline.calls.telephone import TransferOver
@@ -54,4 +55,5 @@ class Setting:
     protect_greeting: bool = False
     failure: Failure = field(default_factory=Failure)
     phrases: Phrases = field(default_factory=dict)  # what can be said without a session
+    pace: Pace = field(default_factory=Pace)  # of the agent's calls
     transfer_to: Sequence[str] = ()  # where calls may be transferred

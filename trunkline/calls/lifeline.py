@@ -4,10 +4,10 @@ Time is handed in (`now`, seconds of the call's clock). `seen` takes in what can
 to do about it, `deadline` when to look again.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from trunkline.calls.pace import Pace
 from trunkline.config import Failure
 
 INF: Final = float("inf")
@@ -17,9 +17,10 @@ UNOWED: Final = 2.0  # nobody is known to wait for an answer: that many times th
 MOST_UNANSWERED: Final = 3  # times that a caller is asked to wait for a session which is there and silent
 MUTE_S: Final = 2.5  # without any sentence to say, the end comes before the caller takes the line for dead
 BROKE_OFF_S = 0.9  # nobody thinks in mid-sentence: a reply that broke off there is excused after this
-BEYOND_S = 1.0  # an answer is this much later than its model was lately; or than the work that it waited for
+BEYOND_S = 0.7  # an answer is this much later than its model's usually are
+BEHIND_WORK_S = 1.0  # or than the work that it waited for
+AGAIN_S = 0.9  # of silence behind the first sentence, before the second
 LEAST_USUAL_S, MOST_USUAL_S = 0.8, 2.0  # what a model may usually take
-TURNS_KEPT = 4  # newest turns, of which the slowest is the usual
 POLL_S, IDLE_POLL_S = 0.25, 1.0  # how often a session is looked at while it owes something, and while it does not
 
 After: TypeAlias = Literal["end", "callback", "transfer"]
@@ -61,15 +62,17 @@ class Signs:
 class Lifeline:
     """One call's hold on its sessions. `mute`: there is nothing that the caller could be told."""
 
-    def __init__(self, settings: Failure, *, mute: bool = False) -> None:
+    def __init__(self, settings: Failure, *, mute: bool = False, pace: Pace | None = None) -> None:
         self._settings = settings
         self._mute = mute
+        self._pace = Pace(pace)
         self._signs = Signs(connected=True)
         self._seen_at = 0.0
         self._gone_since: float | None = None  # nobody hears the caller
         self._sound_until = -INF  # something of ours was heard until then
         self._busy_until = -INF
-        self._took: deque[float] = deque(maxlen=TURNS_KEPT)  # s, from the caller's last word to the answer
+        self._waits_from = INF  # since when an answer was owed in the gap, and nobody has spoken
+        self._back_at = -INF  # when that gap was over
         self._said = 0  # sentences since the agent's last word
         self._tries = 0  # sessions of this gap
         self._reopen_at: float | None = None
@@ -107,18 +110,22 @@ class Lifeline:
     def answered(self) -> None:
         """The session speaks."""
         self._said = 0
+        self._waits_from = INF
 
     def took(self, seconds: float) -> None:
         """So long it took from the caller's last word to its answer, or to its first request for a tool."""
-        self._took.append(seconds)
+        self._pace.took(seconds)
 
     def seen(self, now: float, signs: Signs) -> None:
         """Take in how the session looks now."""
         self._signs, self._seen_at = signs, now
-        if signs.connected:
-            self._gone_since = None
-        else:
+        if not signs.connected:
             self._gone(now)
+            self._waits_from = min(self._waits_from, INF if signs.owes_since is None else signs.owes_since)
+        elif self._gone_since is not None:
+            self._back_at, self._gone_since = now, None
+        if signs.caller_speaks:
+            self._waits_from = INF
         if signs.busy:
             self._busy_until = now
 
@@ -184,14 +191,18 @@ class Lifeline:
             patience_s = self._settings.honest_after_s
             since = gone + (0.0 if signs.owes_since is not None else (UNOWED - 1) * patience_s)
         elif signs.owes_since is not None:
-            patience_s, since = self._answer_within_s(), signs.owes_since
+            patience_s, since = self._answer_within_s(), self._waits_since(signs.owes_since)
         else:
             return INF
         pause_s = patience_s * max(1, self._said - 1)
-        if gone is None and self._said == 1:
-            pause_s = min(pause_s, BEYOND_S)  # what the model may take is over already
+        if self._said == 1:
+            pause_s = min(pause_s, AGAIN_S)  # the first silence has used up what there was of patience
         again_at = self._sound_until + pause_s
-        return max(since + patience_s, again_at, self._busy_until + min(patience_s, BEYOND_S))
+        return max(since + patience_s, again_at, self._busy_until + min(patience_s, BEHIND_WORK_S))
+
+    def _waits_since(self, owes_since: float) -> float:
+        """A connection that is new may know of no wait before it."""
+        return min(owes_since, self._waits_from) if owes_since <= self._back_at else owes_since
 
     def _answer_within_s(self) -> float:
         """How long a session that is there may be silent: as configured until its own time is known in this call, and
@@ -201,7 +212,9 @@ class Lifeline:
             return within_s
         if self._signs.broke_off and not self._said:
             return min(within_s, BROKE_OFF_S)
-        usual_s = max(self._took, default=INF)
+        usual_s = self._pace.usual_s
+        if usual_s is None:
+            return within_s
         patience_s = min(max(usual_s, LEAST_USUAL_S), MOST_USUAL_S) + BEYOND_S
         return within_s if usual_s > patience_s else patience_s
 

@@ -67,8 +67,9 @@ async def test_an_opening_that_lasts_is_excused_then_ends() -> None:
         record = await line.over()
     failed(record, "no session within 8 s")
     assert sentence(line.leg, "one_moment")[0] == pytest.approx(1.0, abs=0.1)
-    assert sentence(line.leg, "still_trying")[0] == pytest.approx(3.0, abs=0.2)
-    assert sentence(line.leg, "last_words")[0] == pytest.approx(8.0, abs=0.2)
+    waiting, last = sentence(line.leg, "still_trying"), sentence(line.leg, "last_words")
+    assert waiting[0] == pytest.approx(2.9, abs=0.2)
+    assert last[0] == pytest.approx(max(8.0, waiting[-1]), abs=0.2), "at once, or behind what was being said"
 
 
 @virtual
@@ -236,8 +237,8 @@ async def test_a_model_that_stalls_is_excused_and_its_late_answer_is_heard() -> 
         session.caller_speaks = True
         await until(3.0)
         session.caller_speaks, session.waits_since = False, 3.0
-        await until(6.5)
-        assert sentence(line.leg, "one_moment")[0] == pytest.approx(5.0, abs=0.3)
+        await until(6.0)
+        assert sentence(line.leg, "one_moment")[0] == pytest.approx(4.5, abs=0.3)
         session.waits_since = None
         session.say(1, "Here I am", 1.0, 1)
         await until(9.0)
@@ -259,7 +260,7 @@ async def test_a_model_that_was_quick_so_far_is_excused_sooner() -> None:
         await until(5.0)
         session.waits_since = 5.0
         await until(8.0)
-        assert sentence(line.leg, "one_moment")[0] == pytest.approx(6.8, abs=0.2)
+        assert sentence(line.leg, "one_moment")[0] == pytest.approx(6.5, abs=0.2)
         line.leg.hang_up()
         await line.over()
 
@@ -327,7 +328,7 @@ async def test_a_model_that_thinks_is_left_alone() -> None:
         session = as_watched(line.session)
         for turn in range(1, 6):
             session.waits_since = now()
-            await until(now() + 2.2)
+            await until(now() + 2.2)  # five times, without a word of ours
             session.waits_since = None
             session.emit(ReplyStarted(ReplyId(f"r{turn}"), turn))
             await until(now() + 0.5)  # its words are there before its sound

@@ -6,13 +6,13 @@ local ear only dates what the vendor noticed. Transcripts have no fixed order to
 """
 
 from collections import Counter
-from typing import Literal, TypeAlias
 
 from trunkline.ai.gemini import words
 from trunkline.ai.gemini.debt import Debt
 from trunkline.ai.gemini.ear import Ear
 from trunkline.ai.gemini.errands import Asked, Errands
 from trunkline.ai.gemini.past import Line, Past
+from trunkline.ai.gemini.patience import Due, Patience
 from trunkline.ai.gemini.reply import Reply
 from trunkline.ai.gemini.wire import (
     Blob,
@@ -38,7 +38,6 @@ from trunkline.ai.session import (
 )
 from trunkline.ai.tools import ToolResult
 
-Due: TypeAlias = Literal["", "nudge", "resume", "fresh"]
 STALE_S = 1.0  # audio this soon after an interruption belongs to what was interrupted
 FINAL_S = 0.6  # fragments of the caller's words may come this long after the answer began
 END_S = 0.2  # fragments of the model's words may come this long after its last audio
@@ -58,6 +57,7 @@ class Turns:
         self.link = 0  # connections so far
         self.turn = 0
         self._stall_s = stall_s
+        self._patience = Patience(stall_s)
         self._replies = 0
         self._reply: Reply | None = None
         self._answered = 0  # newest turn whose first answer was heard
@@ -231,6 +231,7 @@ class Turns:
         return self._reply
 
     def _begin(self, now: float, out: list[AiEvent]) -> Reply:
+        self._patience.spoke(now, self._late_since())
         self._close_caller(now, out)
         self._prompt = " ".join(self._debt.asked)
         self._debt.paid()
@@ -304,11 +305,10 @@ class Turns:
         if self._reply is not None:
             return "resume" if self._ran_dry(self._reply, now) else ""
         since, nudged_at = self._late_since(), self._debt.nudged_at
-        if since is None or now - since < self._stall_s or (nudged_at and now - nudged_at < self._stall_s / 2):
+        if since is None:
             return ""
-        if nudged_at is None:
-            return "nudge"
-        return "fresh" if self._message_at > since or (self._caller_open and self._said) else "resume"
+        lives = self._message_at > since or (self._caller_open and bool(self._said))
+        return self._patience.due(now, since, nudged_at, lives=lives, heard=not self._debt)
 
     def nudged(self, now: float) -> None:
         """It was told to answer."""
