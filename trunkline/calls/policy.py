@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trunkline.config import Limits
-from trunkline.outcome import EndCause, Outcome
+from trunkline.outcome import EndCause, Fault, Outcome
 
 FOLLOW_UP_S = 1.5  # after a tool asked for the end: a last sentence may still begin within this
 GOODBYE_S = 8.0  # a goodbye that was asked for must begin within this
@@ -163,8 +163,9 @@ class Policy:
 
 
 def left(outcome: Outcome, *, talked: bool, waited: bool) -> Outcome:
-    """The leg ended by itself. A caller who left before anybody was heard out has abandoned the call; `waited`: because
-    there was nobody to talk to."""
+    """The leg ended by itself. Who left before anybody was heard out has abandoned the call, the caller or whom we had
+    called; `waited`: because there was nobody to talk to."""
     if outcome.cause is EndCause.COMPLETED and not talked:
-        return Outcome(EndCause.ABANDONED, "provider" if waited else "caller", outcome.code)
+        who: Fault = "callee" if outcome.fault == "callee" else "caller"
+        return Outcome(EndCause.ABANDONED, "provider" if waited else who, outcome.code)
     return outcome

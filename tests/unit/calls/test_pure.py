@@ -25,12 +25,12 @@ from trunkline.calls.events import (
     Used,
 )
 from trunkline.calls.mouth import FarLevel, message_frames
-from trunkline.calls.policy import Farewell, Finish, Policy, Prompt
+from trunkline.calls.policy import Farewell, Finish, Policy, Prompt, left
 from trunkline.calls.record import CallRecord
 from trunkline.calls.routing import match
 from trunkline.calls.turns import OPEN_TURNS, PACKED_TURNS, Turn, TurnFold
 from trunkline.config import Limits, Route
-from trunkline.outcome import EndCause
+from trunkline.outcome import EndCause, Fault, Outcome
 
 STAGES = ("turn_ended", "transcript", "first_token", "first_clause", "first_audio")
 
@@ -278,3 +278,13 @@ def _exchange(turn: int) -> list[CallEvent]:
         ReplyOnWire(at + 1.6, f"r{turn}", turn),
         ReplyDone(at + 3.1, f"r{turn}", turn, 1.5, f"answer {turn}", False, at + 1.6),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "waited", "who"), [("callee", False, "callee"), ("nobody", False, "caller"), ("callee", True, "provider")]
+)
+def test_who_leaves_early_has_abandoned_and_on_a_call_of_ours_that_is_the_callee(
+    fault: Fault, waited: bool, who: Fault
+) -> None:
+    told = left(Outcome(EndCause.COMPLETED, fault, "BYE"), talked=False, waited=waited)
+    assert told == Outcome(EndCause.ABANDONED, who, "BYE")

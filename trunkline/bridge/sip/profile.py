@@ -31,7 +31,7 @@ _GATEWAY_ENDS: Final[Mapping[str, Outcome]] = {
     "media timeout": Outcome(EndCause.MEDIA_LOST, "carrier", "media timeout"),
     "session timer": Outcome(EndCause.MEDIA_LOST, "carrier", "session timer"),
     "longest call": Outcome(EndCause.TOO_LONG, "nobody", "longest call"),
-    "no answer": Outcome(EndCause.NO_ANSWER, "callee", "no answer"),
+    "ring time": Outcome(EndCause.NO_ANSWER, "callee", "no answer"),
 }
 GATEWAY_LOST: Final = Outcome(EndCause.MEDIA_LOST, "us", "gateway lost")
 STALLED: Final = Outcome(EndCause.MEDIA_LOST, "us", "stalled")

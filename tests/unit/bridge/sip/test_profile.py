@@ -56,7 +56,7 @@ def test_the_facts_of_a_call_that_we_placed() -> None:
     [
         (Gone(7, 486, "Busy Here", "far", False), EndCause.BUSY),
         (Gone(7, 487, "", "us", False), EndCause.CANCELED),
-        (Gone(7, 487, "", "gateway", False, "no answer"), EndCause.NO_ANSWER),
+        (Gone(7, 0, "", "gateway", False, "ring time"), EndCause.NO_ANSWER),
         (Gone(7, 603, "Decline", "far", False), EndCause.NO_ANSWER),  # by the trunk's own table
         (Gone(7, 0, "", "gateway", False, "no route"), EndCause.MEDIA_LOST),
     ],
