@@ -20,6 +20,7 @@ from trunkline.api_auth import Gate, Secrets, Tickets, load_secrets
 from trunkline.api_desk import Desk
 from trunkline.api_events import Hub
 from trunkline.bridge.carriers import carriers, carriers_http
+from trunkline.bridge.targets import usual_target
 from trunkline.bus import Bus
 from trunkline.calls.events import CallEvent, Observer
 from trunkline.calls.retention import Forgetful, Retention
@@ -27,7 +28,6 @@ from trunkline.calls.sentences import Phrases
 from trunkline.calls.store import CallStore
 from trunkline.calls.store_sql import open_store
 from trunkline.calls.switchboard import Switchboard
-from trunkline.calls.telephone import usual_target
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import Settings
 from trunkline.config_load import Configuration, database_url, is_loopback, require_safe_bind

@@ -59,6 +59,13 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The far end has handed us on: who is there now, or will be, is `target`."""
+
+    target: str  # a SIP URI
+
+
+@dataclass(frozen=True, slots=True)
 class Played:
     """Everything sent before `mark(label)` has left the far end's buffer: played, or dropped by `flush()`.
 
@@ -84,7 +91,7 @@ class Ended:
     outcome: Outcome
 
 
-LegEvent: TypeAlias = Ringing | Answered | Digit | Held | Resumed | Played | Oddity | Ended
+LegEvent: TypeAlias = Ringing | Answered | Digit | Held | Resumed | Moved | Played | Oddity | Ended
 
 
 @runtime_checkable

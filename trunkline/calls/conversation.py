@@ -24,7 +24,7 @@ from trunkline.ai.session import (
     Usage,
 )
 from trunkline.ai.tools import ToolResult
-from trunkline.bridge.leg import Answered, CallLeg, Digit, Ended, Held, Oddity, Played, Resumed, Ringing
+from trunkline.bridge.leg import Answered, CallLeg, Digit, Ended, Held, Moved, Oddity, Played, Resumed, Ringing
 from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDigits, Transfer
 from trunkline.calls.ears import Ears
 from trunkline.calls.events import CallerSilent, CallerSpeaking, KeyPressed
@@ -214,7 +214,7 @@ class Conversation:
                 await self._tell_verdicts(self._speech.played(label, dropped=dropped))
             case Answered():
                 self._begin()
-            case Ringing() | Held() | Resumed() | SendDigits() | Transfer() | TransferOver():
+            case Ringing() | Held() | Resumed() | Moved() | SendDigits() | Transfer() | TransferOver():
                 self._policy.active(at)
                 return self.telephone.take(item, at, self._turn)
             # the session

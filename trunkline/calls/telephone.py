@@ -5,12 +5,12 @@ money. A transfer waits until what is being said was heard.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from trunkline.bridge.leg import CallLeg, Held, Resumed, Ringing
+from trunkline.bridge.leg import CallLeg, Held, Moved, Resumed, Ringing
+from trunkline.bridge.targets import may_transfer
 from trunkline.bridge.telephony import TelephonyLeg, Transferred
 from trunkline.calls.control import SendDigits, Transfer
 from trunkline.calls.events import LineQuality
@@ -24,7 +24,6 @@ SETTLE_S: Final = 0.5  # a sentence may still begin within this
 LONGEST_WORDS_S: Final = 8.0  # what is being said then is cut
 INF: Final = float("inf")
 CANNOT: Final = "Calls cannot be transferred on this line. Offer to take a message or a call back instead."
-_SEPARATORS: Final = str.maketrans("", "", " -.()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Telephone:
         return transfer
 
     def take(
-        self, item: Ringing | Held | Resumed | SendDigits | Transfer | TransferOver, now: float, turn: int
+        self, item: Ringing | Held | Resumed | Moved | SendDigits | Transfer | TransferOver, now: float, turn: int
     ) -> Outcome | None:
         """What happened, or is asked for. The call's outcome when the caller is in other hands now."""
         match item:
@@ -91,6 +90,8 @@ class Telephone:
                 self._want(item, now)
             case TransferOver(result=result):
                 return self._over(result)
+            case Moved(target=target):
+                self._scribe.note("moved", target)
             case _:
                 self._held = isinstance(item, Held)
                 self._scribe.note(type(item).__name__.lower())
@@ -151,25 +152,3 @@ class Telephone:
         result = await self._leg.transfer(transfer.target)
         transfer.end(result)
         self._post(TransferOver(result))
-
-
-def may_transfer(target: str, allowed: Sequence[str]) -> bool:
-    """Whether `target` is one of the numbers, patterns and addresses. `*` stands for anything but `@`, `?` and `;`: a
-    pattern for numbers allows no address, one for a domain no other."""
-    wanted = _plain(target)
-    return bool(wanted) and any(re.fullmatch(_pattern(_plain(one)), wanted) for one in allowed)
-
-
-def usual_target(allowed: Sequence[str]) -> str:
-    """Where a transfer goes that names nobody: the first of them that is no pattern."""
-    return next((one for one in allowed if "*" not in one), "")
-
-
-def _pattern(allowed: str) -> str:
-    return re.escape(allowed).replace(r"\*", r"[^@?;]*")
-
-
-def _plain(target: str) -> str:
-    """Addresses in lower case, numbers without separators."""
-    text = target.strip()
-    return text.lower() if ":" in text or "@" in text else text.translate(_SEPARATORS)

@@ -18,7 +18,7 @@ def calls():
     from trunkline.bridge.sip.gateway_calls import Calls
     from trunkline.bridge.sip.registry import Registry
 
-    return Calls(Registry(), None, Journal(""), lambda _: None, 8000)
+    return Calls(Registry(), None, Journal(""), lambda _: None, None)
 
 
 def leg_of(told: list[object], ended: list[object]):

@@ -10,9 +10,10 @@ from tests.virtual_time import virtual
 from trunkline.ai.session import ToolCall
 from trunkline.ai.tools import Json, Tool, ToolRequest
 from trunkline.bridge.leg import Held, Resumed
+from trunkline.bridge.targets import may_transfer, usual_target
 from trunkline.bridge.telephony import LineQuality, Transferred
 from trunkline.calls.events import Note
-from trunkline.calls.telephone import CANNOT, may_transfer, usual_target
+from trunkline.calls.telephone import CANNOT
 from trunkline.config import Limits
 from trunkline.metrics import Metrics
 

@@ -1,7 +1,8 @@
 """pjsua2's `Call` and `Account` with callbacks that only copy what they are told into one queue, as plain values.
 
-They run inside `Library.poll`, some (keys) on a media thread. What must be said in the callback itself is here: a
-REFER is refused (pjsua would dial it), an INVITE with Replaces too, audio is connected each time it changes.
+They run inside `Library.poll`, some (keys) on a media thread. What must be said in the callback itself is here: whether
+a REFER is followed (pjsua dials when this returns, unless it was refused), that an INVITE with Replaces is not, and
+audio is connected each time it changes.
 """
 
 from collections import deque
@@ -74,10 +75,19 @@ class Referred:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferRefused:
-    """The far end wanted to be transferred; 603 has been said."""
+class ReferAsked:
+    """The far end wanted us to call somebody: what was answered, and the call that pjsua has placed if it was 202."""
 
-    target: str
+    code: int
+    child: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """The answer to a REFER; with 202 goes the object for the call that pjsua places next."""
+
+    code: int
+    call: "ReferredCall | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,7 @@ class Pinged:
     source: str = ""
 
 
-CallEvent = State | Media | Key | Referred | ReferRefused | Sent
+CallEvent = State | Media | Key | Referred | ReferAsked | Sent
 
 
 class Queue:
@@ -117,6 +127,7 @@ class Queue:
         self.events: deque[tuple[int, Any]] = deque()
         self.failures = 0
         self.last_failure = ""
+        self.refer: Callable[[GatewayCall, str], Referral] = lambda _call, _text: Referral(603)
 
     def put(self, number: int, event: Any) -> None:
         """By a callback."""
@@ -145,6 +156,7 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
 
     def __init__(self, account: Any, queue: Queue, number: int, call_id: int = -1) -> None:
         super().__init__(account, call_id)
+        self.account = account
         self.queue = queue
         self.number = number
         self.codecs: tuple[str, ...] = ()  # of our offer; (): all that the endpoint has, in its order
@@ -152,6 +164,7 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
         self.partner: GatewayCall | None = None
         self.index = -1  # of the audio in the SDP
         self.last: Quality | None = None  # of a stream that is gone
+        self.request = ""  # the REFER that pjsua handles as soon as `onCallTsxState` returns
 
     @_guarded
     def onCallState(self, prm: Any) -> None:  # noqa: N802
@@ -164,6 +177,8 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
     @_guarded
     def onCallTsxState(self, prm: Any) -> None:  # noqa: N802
         transaction = prm.e.body.tsxState.tsx
+        if transaction.method == "REFER" and transaction.role == pj.PJSIP_ROLE_UAS:
+            self.request = _text_of(prm.e)[0] or self.request
         if transaction.method == "INVITE" and transaction.state == pj.PJSIP_TSX_STATE_CALLING:
             text, sent = _text_of(prm.e)
             if sent:
@@ -221,7 +236,17 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = 603
-        self.queue.put(self.number, ReferRefused(clean(prm.dstUri)[:300]))
+        self._transfer(prm)
+
+    @_guarded
+    def _transfer(self, prm: Any) -> None:
+        request, self.request = self.request, ""
+        answer = self.queue.refer(self, request)
+        self.queue.put(self.number, ReferAsked(answer.code, answer.call.number if answer.call else 0))
+        if answer.call is not None:
+            prm.newCall = answer.call  # no customCallId: pjsua2 would read it after it is gone
+            prm.opt.audioCount, prm.opt.videoCount, prm.opt.textCount = 1, 0, 0
+        prm.statusCode = answer.code
 
     def onCallReplaceRequest(self, prm: Any) -> None:  # noqa: N802
         prm.statusCode = 603
@@ -234,6 +259,20 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
         """For ever; hangs up what is still up. Never inside a callback, never left to a reference that goes."""
         self.partner = self.port = None
         pj.Call.__swig_destroy__(self)
+
+
+class ReferredCall(GatewayCall):
+    """A call that pjsua places because of a REFER. `leaves(Call-ID)` is called before its INVITE is made."""
+
+    def __init__(self, account: Any, queue: Queue, number: int, leaves: Callable[[str], None]) -> None:
+        super().__init__(account, queue, number)
+        self.leaves: Callable[[str], None] | None = leaves
+
+    @_guarded
+    def onCallSdpCreated(self, _prm: Any) -> None:  # noqa: N802
+        leaves, self.leaves = self.leaves, None
+        if leaves is not None:
+            leaves(self.getInfo().callIdString)
 
 
 def _text_of(event: Any) -> tuple[str, bool]:

@@ -23,6 +23,7 @@ from trunkline.bridge.sip.callbacks import Invited, Pinged, Queue, Registered
 from trunkline.bridge.sip.gateway_calls import Calls
 from trunkline.bridge.sip.gateway_leg import Leg, hang_up
 from trunkline.bridge.sip.gateway_names import addresses, nameservers
+from trunkline.bridge.sip.gateway_refer import Referrals
 from trunkline.bridge.sip.hub import Hub, WorkerLink
 from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.library import Library
@@ -56,7 +57,11 @@ class Gateway:
         self._accounts = Accounts(options, self._queue, self._registry.number, self._registry.calls)
         self._locator = locator(options)
         self._hub = Hub(options.socket, self)
-        self._calls = Calls(self._registry, self._accounts, self._journal, self._count, options.clock_rate)
+        referrals = Referrals(
+            self._registry, self._accounts, self._journal, self._count, options.allow_transfer_to, self._room
+        )
+        self._queue.refer = referrals.decide
+        self._calls = Calls(self._registry, self._accounts, self._journal, self._count, referrals)
         self._turn = 0
         self._looked = self._failures = 0.0
         self._stop = asyncio.Event()
@@ -226,7 +231,7 @@ class Gateway:
             hang_up(leg, answer.code, answer.headers, answer.reason)
             if self._admission.bans.fresh:
                 gate.allow(self._library.gate, self._admission.table())
-        elif self._draining or self._registry.carried > self.options.max_calls:
+        elif self._draining or self._registry.carried > self.options.max_calls:  # itself among them
             self._busy(leg, "draining" if self._draining else "as many calls as may be")
         else:
             self._pass(leg, answer)
@@ -275,6 +280,10 @@ class Gateway:
         leg.offer, leg.ending = None, 0.0
         hang_up(leg, 503, [("Retry-After", str(RETRY_S))])
 
+    def _room(self) -> bool:
+        """For one call more."""
+        return not self._draining and self._registry.carried < self.options.max_calls
+
     # -- workers (hub.Owner)
 
     def joined(self, link: WorkerLink) -> None:
@@ -292,7 +301,7 @@ class Gateway:
         elif isinstance(message, wire.Refuse | wire.Take) and message.call in link.calls:
             self._safely(self._verdict, link, message)
         elif not isinstance(message, wire.Hello | wire.Offers):
-            leg = self._registry.legs.get(message.call)
+            leg = self._registry.find(message.call)
             if leg is None or leg.link is not link:
                 self._count("late")  # it crossed with `Gone`
                 return

@@ -23,12 +23,13 @@ from trunkline.bridge.sip.callbacks import (
     GatewayCall,
     Key,
     Media,
+    ReferAsked,
     Referred,
-    ReferRefused,
     Sent,
     State,
 )
 from trunkline.bridge.sip.gateway_leg import By, Leg
+from trunkline.bridge.sip.gateway_refer import Referrals
 from trunkline.bridge.sip.hub import WorkerLink
 from trunkline.bridge.sip.identity import shown
 from trunkline.bridge.sip.journal import Journal
@@ -50,13 +51,18 @@ class Calls:
     """One per gateway; runs in its thread."""
 
     def __init__(
-        self, registry: Registry, accounts: Accounts, journal: Journal, count: Callable[[str], None], rate: int
+        self,
+        registry: Registry,
+        accounts: Accounts,
+        journal: Journal,
+        count: Callable[[str], None],
+        referrals: Referrals,
     ) -> None:
         self._registry = registry
+        self._referrals = referrals
         self._accounts = accounts
         self._journal = journal
         self._count = count
-        self._rate = rate
 
     # -- a worker's verdict on an offer
 
@@ -112,8 +118,6 @@ class Calls:
                 self._refer(leg, message)
             case wire.Join():
                 self._join(leg, message)
-            case wire.Redirect():
-                self._count("late")  # a REFER has had its 603 already
 
     def _hold(self, leg: Leg, on: bool) -> None:
         prm = legs.operation()
@@ -219,9 +223,8 @@ class Calls:
             case Referred():
                 code = 202 if event.code == 100 and not event.final else event.code
                 self._tell(leg, wire.ReferProgress(leg.number, code, event.reason, event.final))
-            case ReferRefused():
-                self._count("refer_refused")
-                log.warning("call.refer_refused", target=event.target, call=leg.number)
+            case ReferAsked():
+                self._referrals.asked(leg, event, now)
             case Sent():
                 if not leg.inbound and not leg.answered:
                     leg.invite = dialogs.invited(SipText.of(event.text))
@@ -243,7 +246,7 @@ class Calls:
             leg.rx_changed = now
             self._journal.note(dialogs.called(leg.text, text, leg.source) if leg.inbound else dialogs.placed(text))
         if event.state == CONFIRMED:
-            self._up(leg, confirmed=True)
+            self._up(leg, now, confirmed=True)
 
     def _media(self, leg: Leg, event: Media, now: float) -> None:
         leg.media = event.active
@@ -251,17 +254,21 @@ class Calls:
         leg.rx_changed = now
         if event.held != leg.held:
             leg.held = event.held
-            self._tell(leg, wire.Held(leg.number, event.held))
+            if leg.refers is None:  # told to wait anyway
+                self._tell(leg, wire.Held(leg.number, event.held))
         if event.active and not leg.inbound and not leg.answered:
             self._tell(leg, wire.Progress(leg.number, 183, media=True))
-        self._up(leg, confirmed=False)
+        self._up(leg, now, confirmed=False)
 
-    def _up(self, leg: Leg, *, confirmed: bool) -> None:
+    def _up(self, leg: Leg, now: float, *, confirmed: bool) -> None:
         """Once, when it has been confirmed and has audio, whichever comes last."""
         leg.confirmed = leg.confirmed or confirmed
         if leg.confirmed and leg.media and not leg.told_up and not leg.told_gone:
+            self._referrals.arrived(leg, now)
             leg.told_up = True
             self._tell(leg, self._told_up(leg))
+            if leg.was_up:
+                self._tell(leg, wire.Held(leg.number, leg.held))
 
     def _told_up(self, leg: Leg) -> wire.Up:
         found = leg.stream
@@ -279,6 +286,9 @@ class Calls:
         """Our own wish to end it. code: of a final answer to an INVITE that came, 0: 480."""
         if leg.ending is not None:
             return
+        if leg.refers is not None:
+            leg.refers.referrer, child, leg.refers = None, leg.refers, None
+            self.end(child, by, 0, note)
         leg.ending, leg.by, leg.note = CONFIRM_S, by, note
         unanswered = leg.inbound and not leg.answered
         code = 0 if not unanswered else code if 400 <= code < 700 else 480
@@ -286,6 +296,11 @@ class Calls:
 
     def _over(self, leg: Leg, event: State, now: float) -> None:
         """pjsip knows of it no more."""
+        if leg.referrer is not None:
+            self._referrals.failed(leg)
+            return
+        if leg.refers is not None:
+            self._referrals.adopt(leg, leg.refers)  # it has left, as one may who has handed a call on
         if leg.by == "far" and leg.answered and event.code == 408:
             leg.by, leg.note = "gateway", "session timer" if leg.confirmed else "no ACK"
         leg.quality = event.quality or leg.quality
@@ -304,8 +319,11 @@ class Calls:
         if leg.quality is not None:
             self._tell(leg, leg.quality)
         legs.silence(leg)
-        code = leg.code or (200 if leg.answered else code)
-        leg.link.send(wire.Gone(leg.number, code, leg.reason or reason, leg.by, leg.answered, leg.note))
+        code, reason = leg.code or (200 if leg.answered else code), leg.reason or reason
+        if leg.was_up and not leg.answered:  # the far end left it to somebody who did not answer
+            leg.link.send(wire.Gone(leg.number, 200, f"BYE, handed on: {code} {reason}", "far", answered=True))
+        else:
+            leg.link.send(wire.Gone(leg.number, code, reason, leg.by, leg.answered, leg.note))
         leg.told_gone = True
         leg.link.calls.discard(leg.number)
 
@@ -325,6 +343,9 @@ class Calls:
             leg.code, leg.reason = 408, "nobody answered"
             self.end(leg, "gateway", 0, "ring time")
             return
+        if now >= leg.goodbye_at:
+            self.end(leg, "us", 0, "handed on")
+            return
         while leg.keys and leg.keys[0][0] <= now:
             _, keys, method = leg.keys.pop(0)
             legs.send_keys(leg, keys, method)
@@ -338,7 +359,7 @@ class Calls:
         if found is None:
             return
         leg.quality = found
-        if found.rx_packets != leg.rx_packets or leg.held:
+        if found.rx_packets != leg.rx_packets or leg.held or leg.refers is not None:
             leg.rx_packets, leg.rx_changed = found.rx_packets, now
         elif options.media_timeout_s and now - leg.rx_changed >= options.media_timeout_s:
             self._count("media_timeouts")

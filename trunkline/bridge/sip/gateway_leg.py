@@ -56,6 +56,11 @@ class Leg:
     reason: str = ""  # to be told instead of pjsip's
     ending: float | None = None  # seconds left for the far end's word on our BYE, once it was said
     looked: float = 0.0
+    refers: "Leg | None" = None  # the call that its REFER has made, until the target is there or is not
+    referrer: "Leg | None" = None  # the other way round
+    target: str = ""  # of a call that a REFER has made
+    was_up: bool = False  # its worker's call was answered before it was this one
+    goodbye_at: float = float("inf")  # it has handed the call on: BYE, if it says none itself
 
 
 def operation(code: int = 0, reason: str = "", headers: Iterable[tuple[str, str]] = ()) -> Any:

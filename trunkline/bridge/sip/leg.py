@@ -14,7 +14,19 @@ import structlog
 
 from trunkline.bridge.dialect import WireAudio
 from trunkline.bridge.ear import Ear
-from trunkline.bridge.leg import Answered, Digit, Ended, Held, LegEvent, LegInfo, Oddity, Played, Resumed, Ringing
+from trunkline.bridge.leg import (
+    Answered,
+    Digit,
+    Ended,
+    Held,
+    LegEvent,
+    LegInfo,
+    Moved,
+    Oddity,
+    Played,
+    Resumed,
+    Ringing,
+)
 from trunkline.bridge.sip import messages as sip
 from trunkline.bridge.sip import profile
 from trunkline.bridge.sip.ring import FRAME_MS, Slot
@@ -220,6 +232,12 @@ class SipLeg:
                 self._gone(message)
             case _:
                 self._telling.odd(Oddity("unexpected_message", type(message).__name__))
+
+    def moved(self, call: int, target: str) -> None:
+        """The far end is another: `target`, by the number `call`."""
+        self.call = call
+        self._count("handed_on")
+        self._tell(Moved(target))
 
     def lost(self) -> None:
         """The gateway is gone."""

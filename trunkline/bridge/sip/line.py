@@ -274,10 +274,8 @@ class GatewayLine:
             case sip.TrunkState(trunk=trunk, state=state):
                 self.trunk_states[trunk] = state
                 log.info("sip.trunk", trunk=trunk, state=state, code=message.code, reason=message.reason)
-            case sip.ReferAsked():
-                self.counts["transfers_refused"] += 1
-                log.warning("sip.refer_refused", call=message.call)
-                self.send(sip.Redirect(message.call, allowed=False))
+            case sip.Moved():
+                self._moved(message)
             case sip.Welcome():
                 raise ProtocolError("Welcome twice", peer="sip")
             case _:
@@ -293,6 +291,15 @@ class GatewayLine:
         leg.told(message)  # type: ignore[arg-type]  # what is left of the union is about calls
         if isinstance(message, sip.Gone):
             self._let_go(call)
+
+    def _moved(self, moved: sip.Moved) -> None:
+        """The same leg and slot, by another number."""
+        leg = self._legs.pop(moved.call, None)
+        if leg is None:
+            self.counts["strays"] += 1
+            return
+        self._legs[moved.to], self._slot_of[moved.to] = leg, self._slot_of.pop(moved.call)
+        leg.moved(moved.to, moved.target)
 
     def _placed(self, placed: sip.Placed) -> None:
         asked = self._asked.pop(placed.ask, None)

@@ -17,7 +17,7 @@ from trunkline.errors import ProtocolError
 
 MOST_MESSAGE = 256 << 10  # bytes
 MOST_HEADERS = 64
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct(">I")
 
 
@@ -119,15 +119,6 @@ class Dial(_Message, frozen=True):
     ring_s: float = 45.0  # CANCEL after it
 
 
-class Redirect(_Message, frozen=True):
-    """The verdict on a `ReferAsked`: follow it (the target was allowed), or 603."""
-
-    call: int
-    allowed: bool
-    ask: int = 0  # as in Dial, for the new leg, when it is followed
-    slot: int = 0
-
-
 # gateway → worker
 
 
@@ -157,7 +148,7 @@ class Offer(_Message, frozen=True):
 
 
 class Placed(_Message, frozen=True):
-    """`Dial` (or `Redirect`): an INVITE is in the journal and on the wire; `call` 0: it is not, and why."""
+    """`Dial`: an INVITE is in the journal and on the wire; `call` 0: it is not, and why."""
 
     ask: int
     call: int
@@ -209,11 +200,16 @@ class ReferProgress(_Message, frozen=True):
     final: bool = False
 
 
-class ReferAsked(_Message, frozen=True):
-    """The far end asks us to call `target`. Answer with `Redirect`."""
+class Moved(_Message, frozen=True):
+    """The far end had us call `target`, and that is the call from now on: the same rings, the number `to`.
+
+    `Held` goes before it, since nobody listens while the target rings, and after it once the target is there. A target
+    that does not answer is no move: the far end is told, and talks on.
+    """
 
     call: int
-    target: str
+    to: int
+    target: str  # a SIP URI
 
 
 class Quality(_Message, frozen=True):
@@ -253,10 +249,10 @@ class TrunkState(_Message, frozen=True):
 
 
 ToGateway: TypeAlias = (
-    Hello | Offers | Take | Answer | Refuse | Hangup | SendDigits | Hold | Refer | Join | Dial | Redirect
+    Hello | Offers | Take | Answer | Refuse | Hangup | SendDigits | Hold | Refer | Join | Dial
 )  # fmt: skip
 ToWorker: TypeAlias = (
-    Welcome | Offer | Placed | Progress | Up | Held | Digit | ReferProgress | ReferAsked | Quality | Gone | TrunkState
+    Welcome | Offer | Placed | Progress | Up | Held | Digit | ReferProgress | Moved | Quality | Gone | TrunkState
 )
 
 _encoder = msgspec.msgpack.Encoder()

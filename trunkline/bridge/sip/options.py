@@ -61,6 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     offer_s: float = 3.0  # for a worker's answer to an offer
     quality_s: float = 5.0  # between two reports
     allow: tuple[str, ...] = LOOPBACK  # networks that need no credentials
+    allow_transfer_to: tuple[str, ...] = ()  # who may be called because a far end asks for it (REFER)
     users: tuple[User, ...] = ()  # who may call from anywhere; (): strangers are not heard at all
     realm: str = "trunkline"
     algorithms: tuple[str, ...] = ("MD5", "SHA-256")  # in this order: digest.py
@@ -92,6 +93,7 @@ def options_of(sip: Sip, socket: str, journal: str) -> Options:
         max_calls=sip.max_calls,
         media_timeout_s=sip.media_timeout_s,
         allow=(*sip.allow, *(LOOPBACK if here else ())),
+        allow_transfer_to=sip.allow_transfer_to,
         users=tuple(User(name=user.name, password=user.password) for user in sip.user),
         trunks=tuple(_trunk_of(trunk) for trunk in sip.trunk),
         srtp=sip.srtp,

@@ -18,6 +18,7 @@ class Registry:
         self._numbers = itertools.count(1)
         self.calls: dict[int, GatewayCall] = {}  # from the callback's first line on
         self.legs: dict[int, Leg] = {}
+        self._moved: dict[int, int] = {}  # a worker's word about the one is meant for the other
 
     def number(self) -> int:
         """The next one; never used again."""
@@ -27,6 +28,16 @@ class Registry:
         """Known from now on."""
         self.calls[leg.number] = leg.call
         self.legs[leg.number] = leg
+
+    def find(self, number: int) -> Leg | None:
+        """The call that a worker means, whatever it has become."""
+        while (to := self._moved.get(number)) is not None:
+            number = to
+        return self.legs.get(number)
+
+    def move(self, number: int, to: int) -> None:
+        """`to` is what `number` was."""
+        self._moved[number] = to
 
     def __iter__(self) -> Iterator[Leg]:
         return iter(list(self.legs.values()))
@@ -46,6 +57,8 @@ class Registry:
         if partner is not None:
             partner.partner = None
         self.legs.pop(leg.number, None)
+        for before in [before for before, to in self._moved.items() if to == leg.number]:
+            del self._moved[before]
         call = self.calls.pop(leg.number, None)
         if call is not None:
             call.destroy()

@@ -222,11 +222,23 @@ async def test_a_bug_in_our_answer_costs_one_offer(path: Path) -> None:
 
 
 @virtual
-async def test_a_request_to_transfer_us_is_refused(path: Path) -> None:
-    async with joined(path) as (line, gateway, _):
-        gateway.tell(offer(1), sip.ReferAsked(1, "sip:+3599@evil.example"))
-        assert await gateway.until(sip.Redirect) == sip.Redirect(1, allowed=False)
-        assert line.counts["transfers_refused"] == 1
+async def test_a_call_that_was_handed_on_keeps_its_leg_and_its_slot(path: Path) -> None:
+    async with joined(path) as (line, gateway, legs):
+        gateway.tell(offer(1), sip.Up(1, "PCMU/8000"))
+        await until(lambda: legs and legs[0] and legs[0].answered)
+        (leg,) = legs
+        assert leg is not None
+        gateway.tell(sip.Held(1, True), sip.Moved(1, 7, "sip:desk@10.0.0.9"), sip.Held(7, False))
+        await until(lambda: leg.call == 7)
+        leg.send_digits("1")
+        assert (await gateway.until(sip.SendDigits)).call == 7
+        assert line.active == 1
+        gateway.tell(sip.Gone(7, 200, "", "far", True))
+        events = await until_ended(leg)
+        assert [type(event).__name__ for event in events] == ["Answered", "Held", "Moved", "Resumed", "Ended"]
+        assert line.active == 0
+        gateway.tell(sip.Moved(5, 6, "sip:x@y"))
+        await until(lambda: line.counts["strays"])
 
 
 # -- calls that we place
