@@ -66,6 +66,7 @@ class Library:
         self._log = _Log()
         self.listening: tuple[str, ...] = ()
         self.transports: dict[str, int] = {}  # kind → pjsua's number of the first one
+        self._nodelay = pj.SockOpt(*TCP_NODELAY)  # kept: its copies point into it
         self.ep: Any = None
         self.gate: Any = ctypes.CDLL(_pjsua2.__file__)
 
@@ -131,8 +132,7 @@ class Library:
         config.boundAddress, config.port = address.strip("[]"), port
         config.publicAddress = self._options.public_address
         if kind != "udp":
-            option = pj.SockOpt(*TCP_NODELAY)
-            config.sockOptParams.sockOpts.append(option)
+            config.sockOptParams.sockOpts.append(self._nodelay)
         if kind == "tls":
             config.tlsConfig.certFile, config.tlsConfig.privKeyFile = self._options.tls_cert, self._options.tls_key
             config.tlsConfig.CaListFile = self._options.tls_ca
