@@ -80,6 +80,16 @@ class Handshakes:
                 await self._none.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class SipState:
+    """What this worker knows of the SIP gateway."""
+
+    connected: bool
+    listening: tuple[str, ...]  # "udp 192.0.2.1:5060"
+    calls: int  # of this worker
+    trunks: Mapping[str, str]  # name → up, down, registering, rejected, unchecked
+
+
 @dataclass(slots=True)
 class Desk:
     """The parts of one worker, as its handlers use them."""
@@ -99,6 +109,7 @@ class Desk:
     handshakes: Handshakes = field(default_factory=Handshakes)
     peers: Peers = field(default_factory=Alone)
     refusals: Rarely = field(default_factory=Rarely)
+    sip: Callable[[], SipState] | None = None  # None: this worker has nothing to do with SIP
 
     def has_room(self, carrier: str, to: str = "") -> None:
         """Whether a call could be taken now; nothing is held for it. Raises AdmissionError, counted and told."""

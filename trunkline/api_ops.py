@@ -38,6 +38,15 @@ class Ready(msgspec.Struct, frozen=True):
     reasons: dict[str, str]
 
 
+class SipView(msgspec.Struct, frozen=True):
+    """The SIP gateway and its trunks, as the worker that was asked sees them."""
+
+    connected: bool
+    listening: tuple[str, ...]
+    calls: int
+    trunks: dict[str, str]
+
+
 class TicketAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the ticket should allow; nothing named: all that the key may read."""
 
@@ -69,6 +78,14 @@ async def ready(ask: Ask[Nothing, Nothing]) -> Answer:
     yes = state.ready if node is None else node
     told = Ready(yes, "ready" if yes else state.phase, {} if yes else state.reasons)
     return web.Response(body=msgspec.json.encode(told), status=200 if yes else 503, content_type="application/json")
+
+
+async def sip(ask: Ask[Nothing, Nothing]) -> Answer:
+    look = desk_of(ask.request).sip
+    if look is None:
+        return SipView(False, (), 0, {})
+    now = look()
+    return SipView(now.connected, now.listening, now.calls, dict(now.trunks))
 
 
 async def metrics(ask: Ask[Nothing, Nothing]) -> Answer:
@@ -115,6 +132,10 @@ ENDPOINTS: tuple[Row, ...] = (
     ),
     Endpoint(
         "GET", "/metrics", metrics, "Figures for Prometheus", Nothing, Nothing, {200: "text/plain"},
+        scope="metrics:read",
+    ),
+    Endpoint(
+        "GET", "/sip", sip, "The SIP gateway and the state of its trunks", Nothing, Nothing, {200: SipView},
         scope="metrics:read",
     ),
     Endpoint(

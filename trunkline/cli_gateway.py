@@ -111,7 +111,11 @@ def families(gateway: "Gateway") -> list[Family]:
     figures = dict(gateway.figures())
     live = figures.pop("live", 0)
     counts = ((({"kind": kind}), float(count)) for kind, count in sorted(figures.items()))
+    trunks = ((({"trunk": name}), float(up)) for name, up in gateway.trunks())
+    servers = ((({"trunk": name, "server": at}), float(up)) for name, at, up in gateway.servers())
     return [
+        gauge("sip_trunk_up", "1 while a trunk is up; no series while nobody knows.", trunks),
+        gauge("sip_trunk_server_up", "1 while a server behind a trunk's name answers.", servers),
         gauge("sip_calls", "SIP calls at the gateway, ringing ones among them.", [({}, live)]),
         counter(
             "sip_events", "What happened at the SIP gateway, by kind; gate_… before a transaction existed.", counts

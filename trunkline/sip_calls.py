@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import structlog
 
-from trunkline.api_desk import Desk
+from trunkline.api_desk import Desk, SipState
 from trunkline.bridge.sip.leg import SipLeg
 from trunkline.bridge.sip.line import GatewayLine, Trunk
 from trunkline.bridge.sip.messages import Offer
@@ -47,6 +47,7 @@ class SipCalls:
         )
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        desk.sip = self._state
         self._watch()
 
     async def __aenter__(self) -> Self:
@@ -127,6 +128,11 @@ class SipCalls:
         self._desk.metrics.refused(CARRIER, "draining" if up else "cancelled")
         await leg.end(EndCause.DRAINED if up else EndCause.ABANDONED)
         return False
+
+    def _state(self) -> SipState:
+        welcome = self.line.welcome
+        listening = welcome.listening if welcome is not None else ()
+        return SipState(welcome is not None, listening, self.line.active, self.line.trunk_states)
 
     def _watch(self) -> None:
         line, watch = self.line, self._desk.metrics.watch

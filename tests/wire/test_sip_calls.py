@@ -70,6 +70,16 @@ async def _media_clock(gateway: FakeGateway) -> None:
                 slot.tx_done()
 
 
+async def test_the_gateway_and_its_trunks_can_be_seen(tmp_path: Path) -> None:
+    async with rig(tmp_path) as made:
+        made.gateway.tell(sip.TrunkState("acme", "rejected", 403, "Forbidden"))
+        await until(lambda: made.calls.line.trunk_states != {})
+        seen = {"connected": True, "listening": ["udp 127.0.0.1:5060"], "calls": 0, "trunks": {"acme": "rejected"}}
+        assert await made.run.get("/sip") == (200, seen)
+    async with running(tmp_path, provider=EchoProvider()) as run:
+        assert (await run.get("/sip"))[1]["connected"] is False
+
+
 async def test_a_call_from_offer_to_record(tmp_path: Path) -> None:
     async with rig(tmp_path) as made:
         take = await made.up(7)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.sip.peer import peer
 from tests.peers.sip.rig import TALK, folder, free_port, inside, needs, ok, pause, recv, sipp
 from tests.wire.workers import Node, node, until_dead
 
@@ -65,6 +66,18 @@ async def test_a_call_is_answered_by_an_agent_and_recorded(folder: Path) -> None
         assert await run.figure("trunkline_sip_gateway_up") == 1
         assert await run.figure("trunkline_sip_calls") == 0
     assert not (folder / "data" / "run" / "sip.sock").exists()
+
+
+async def test_a_trunk_is_in_the_figures(folder: Path) -> None:
+    async with peer() as (far, port):
+        trunks = folder / "trunks.toml"
+        trunks.write_text(f'[[sip.trunk]]\nname = "acme"\nhost = "127.0.0.1:{port}"\nkeepalive_s = 1.0\n')
+        async with service(folder, "--config", str(trunks)) as (run, _port):
+            await far.until("OPTIONS", 2)
+            assert (await run.ask("GET", "/sip"))[1]["trunks"] == {"acme": "up"}
+            figures = str((await run.ask("GET", "/metrics"))[1])
+            assert 'trunkline_sip_trunk_up{trunk="acme"} 1.0' in figures
+            assert f'trunkline_sip_trunk_server_up{{server="127.0.0.1:{port}",trunk="acme"}} 1.0' in figures
 
 
 async def test_the_caller_is_transferred_over_the_api(folder: Path) -> None:

@@ -120,6 +120,19 @@ class Gateway:
         found = {f"gate_{name}": value for name, value in gate.counters(self._library.gate).items()}
         return {**self.counts, **found, "live": self.live, "callback_failures": self._queue.failures}
 
+    def trunks(self) -> list[tuple[str, bool]]:
+        """Names of trunks of which it is known, and whether they are up: by registration, OPTIONS or calls."""
+        known = {"up": True, "down": False, "rejected": False}
+        states = self._accounts.states.values()
+        return [(state.trunk, known[state.state]) for state in states if state.state in known]
+
+    def servers(self) -> list[tuple[str, str, bool]]:
+        """Trunk, server, and whether it answers; those alone of which it is known."""
+        lives = {name: targets.lives() for name, targets in self._accounts.targets.items()}
+        return [
+            (name, at, life == "up") for name, all_ in lives.items() for at, life in all_.items() if life != "unchecked"
+        ]
+
     async def run(self) -> None:
         """Until `stop`. Raises what ended the polling, after which nothing works any more."""
         stopped = asyncio.create_task(self._stop.wait(), name="sip.stop")
