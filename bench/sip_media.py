@@ -51,6 +51,7 @@ class Stream:
     index: int  # of its socket
     remote: tuple[str, int] | None = None
     payload: Callable[[int], bytes] | None = None  # what to say in the nth frame; None: nothing is sent
+    line: Callable[[], float | None] | None = None  # of each packet: how late it leaves, in s; None: it is lost
     sent: int = 0
     received: int = 0
     foreign: int = 0  # packets of another source than the one that was told, or of no audio
@@ -154,8 +155,20 @@ class Media:
         payload = stream.payload(count)
         if payload:
             head = HEAD.pack(0x80, 0x80 * (not count), count & 0xFFFF, count * FRAME & 0xFFFFFFFF, stream.local)
+            self._leave(stream, head + payload)
+
+    def _leave(self, stream: Stream, packet: bytes) -> None:
+        delay = stream.line() if stream.line is not None else 0.0
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._out, stream, packet)
+        elif delay is not None:
+            self._out(stream, packet)
+
+    def _out(self, stream: Stream, packet: bytes) -> None:
+        sock = self._sockets[stream.index]
+        if sock.fileno() >= 0 and stream.remote is not None:
             with suppress(BlockingIOError, ConnectionError):
-                self._sockets[stream.index].sendto(head + payload, stream.remote)
+                sock.sendto(packet, stream.remote)
 
     # -- in
 
