@@ -15,6 +15,7 @@ from rich.table import Table
 
 from trunkline_sim import picture, report, webhooks
 from trunkline_sim.account import Account
+from trunkline_sim.cli_pstn import pstn_command
 from trunkline_sim.errors import SimError
 from trunkline_sim.load import Load, LoadReport, run_load
 from trunkline_sim.phone import DEFAULT_URL, DEFAULT_URLS, Network, Plan, place, some_number
@@ -272,6 +273,9 @@ def gemini_command(
         gemini_serve.run(gemini_serve.serve((host, port), scenario, more, understood, certificates, terminal()))
 
     _guarded(work)
+
+
+sim_app.command("pstn")(pstn_command)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

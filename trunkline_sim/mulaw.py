@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 RATE = 8000  # Hz, of everything in the simulator
 SILENCE = 0xFF
+_ZEROS = b"\xff\x7f"
 FULL_SCALE = 32768.0
 _BIAS = 0x84
 _CLIP = 32635
@@ -46,7 +47,7 @@ def encode(samples: Samples) -> bytes:
 
 def level_dbov(payload: bytes) -> float:
     """RMS level of mu-law bytes in dB relative to full scale; -96 for nothing or silence."""
-    if not payload:
+    if not payload.strip(_ZEROS):  # nothing, or silence: most of what a call brings
         return -96.0
     mean = float(_SQUARES[np.frombuffer(payload, np.uint8)].mean())
     return max(-96.0, 10 * float(np.log10(max(mean, 1e-9) / FULL_SCALE**2)))

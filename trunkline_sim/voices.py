@@ -111,16 +111,17 @@ class Voices:
 
     def clips(self, script: Script, voice: str = "") -> dict[Speech, bytes]:
         """All speech of a script. `voice` replaces the script's own; a voice named in a line stays."""
-        return {speech: self._clip(script, speech, voice or script.voice) for speech in speeches(script)}
+        return {speech: self.clip(script, speech, voice) for speech in speeches(script)}
 
     async def prepare(self, script: Script, voice: str = "") -> dict[Speech, bytes]:
         """`clips` without blocking the event loop."""
         return await asyncio.to_thread(self.clips, script, voice)
 
-    def _clip(self, script: Script, speech: Speech, voice: str) -> bytes:
+    def clip(self, script: Script, speech: Speech, voice: str = "") -> bytes:
+        """One of them; raises VoiceError."""
         if speech.recording:
             return self.recording(speech.recording, script.folder)
-        return self.say(speech.text, speech.voice or voice)
+        return self.say(speech.text, speech.voice or voice or script.voice)
 
 
 def speeches(script: Script) -> Iterable[Speech]:
