@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from bench.fault_rows import GREETING, PATIENCE_S, SCRIPT, SENTENCES, TOOL_S, WAITING_S, Row
+from bench.fault_rows import GREETING, PATIENCE_S, SCRIPT, SENTENCES, TOOL_S, WAITING_S, Network, Row
 from trunkline.ai.business import load_business
 from trunkline.ai.toolbox import toolbox
 from trunkline.ai.tools import Json, ToolRequest
@@ -25,6 +25,7 @@ from trunkline.calls.record import CallRecord
 from trunkline.calls.store import Order
 from trunkline.config import Settings
 from trunkline.service import Service
+from trunkline_sim import twilio
 from trunkline_sim.caller import Act, Caller, Did, Missed
 from trunkline_sim.gemini import GeminiSim
 from trunkline_sim.gemini_log import SessionLog
@@ -135,10 +136,10 @@ async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1, scri
         async with _service(row, sim, scenario, folder, events) as service:
             lag.late_s.clear()
             caller = Caller(script, await Voices().prepare(script), PATIENCE_S)
-            party, stream = _Party(caller, events), Stream(CallFacts(from_=some_number()))
-            url = service.url.replace("http", "ws", 1) + "/smartflo/audio"
+            party = _Party(caller, events)
+            path, stream = _line(row.network)
             async with asyncio.timeout(LONGEST_S):
-                ending = await place_call(url, stream, party)
+                ending = await place_call(service.url.replace("http", "ws", 1) + path, stream, party)
             record = await _record(service)
             orders = await service.desk.store.orders("default")
     finally:
@@ -148,6 +149,14 @@ async def observe(row: Row, sim: GeminiSim, folder: Path, attempt: int = 1, scri
         row, bytes(stream.playout.heard), caller.did, caller.missed, ending, party.zero, logs, record, events, orders,
         clips, lag,
     )  # fmt: skip
+
+
+def _line(network: Network) -> tuple[str, Stream]:
+    """Path of the media socket, and the carrier's side of it: messages of 100 ms, or Twilio's of 20 ms."""
+    if network == "twilio":
+        facts = twilio.call_facts(some_number(), some_number())
+        return "/twilio/media", Stream(facts, message_ms=20, wire=twilio.WIRE)
+    return "/smartflo/audio", Stream(CallFacts(from_=some_number()))
 
 
 @asynccontextmanager

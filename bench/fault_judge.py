@@ -4,20 +4,18 @@ Silence is measured in the audio that reached the caller's ear (the simulated ca
 a *hole* is a stretch without sound while the agent owes speech, which it does from the answer to the end of the
 greeting, and from the caller's last speech sample to the end of the reply. A reply that the model never finished is
 owed to the end; the caller's own patience behind a finished one is not counted. *Beyond the model* is a hole less what
-the simulated model itself took within it, by its own log, on the connection whose speech ended the hole: the set-up it
-had not yet acknowledged, the silence it waits for before it takes a turn for ended (500 ms of audio), and its time to
-the first audio, at most the scenario's and 250 ms; and the time that a slow tool takes.
+the simulated model is configured to take for a normal turn at that place of the call (`fault_rows.normal_s`), once per
+turn: what the first hole has used of it is gone for the next. Never a fault's own delay, nothing measured, and the same
+whoever ends the hole. The *answer* is the model's own speech: how long the caller went without it while it was owed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from bench.fault_call import Observed
-from bench.fault_rows import GREETING, TOOL_S
+from bench.fault_rows import GREETING, normal_s
 from trunkline_sim.ears import Run, speech_runs
-from trunkline_sim.gemini_log import SessionLog
 from trunkline_sim.gemini_parts import find_parts, speech_blocks
 from trunkline_sim.gemini_voice import REPLIES, Heard, listen
 from trunkline_sim.mulaw import RATE, decode
@@ -25,11 +23,8 @@ from trunkline_sim.voices import EDGE_S
 
 SILENCE_S, HONEST_S = 1.2, 3.0  # what is allowed
 LEAST_S = 0.3  # a shorter pause is none
-_ENDPOINT = 8_000  # samples of silence, by which the simulated model knows that a turn is over
-_SLACK_S = 0.25  # of its first audio
 _BLOCK_MS = 20
 _WHO_S = 0.4  # of sound, by which it is told who speaks
-_THINKS = ("text", "toolResponse", "speech_ended", "clientContent")
 _SPEAKS = ("audio", "toolCall")
 
 Span: TypeAlias = tuple[float, float]
@@ -73,7 +68,9 @@ class Verdict:
     """A row of the table; `wrong` says in words what should have been otherwise."""
 
     call: Observed
-    worst: Hole
+    worst: Hole  # beyond the model
+    longest_s: float  # silence, as it was heard
+    answer_s: float  # the longest wait for the model's own speech
     words: Words
     greetings: int
     honest_s: float | None  # silence before our own words
@@ -95,21 +92,23 @@ def judge(call: Observed) -> Verdict:
     verdict = Verdict(
         call=call,
         worst=max(found, key=lambda hole: hole.beyond_s, default=Hole(0.0, 0.0)),
+        longest_s=max((hole.seconds for hole in found), default=0.0),
+        answer_s=answer_s(call, blocks),
         words=words(call),
         greetings=greetings(call, blocks),
         honest_s=honest,
         resumed=sum(bool((log.setup or {}).get("sessionResumption", {}).get("handle")) for log in call.logs),
     )
     wrong = _wrong_healed(verdict) if call.row.kind == "healed" else _wrong_gone(verdict)
-    return Verdict(
-        call, verdict.worst, verdict.words, verdict.greetings, verdict.honest_s, verdict.resumed, tuple(wrong)
-    )
+    return replace(verdict, wrong=tuple(wrong))
 
 
 def _wrong_healed(told: Verdict) -> Iterable[str]:
     words, record, call = told.words, told.call.record, told.call
     if told.worst.beyond_s > SILENCE_S:
         yield f"silent for {told.worst.beyond_s:.1f} s beyond the model, from {told.worst.from_s:.1f} s on"
+    if call.row.quiet and told.honest_s is not None:
+        yield "a word of ours before an answer that was on its way"
     if words.lost_ms or words.doubled_ms:
         yield f"{words.lost_ms} ms of the caller lost, {words.doubled_ms} ms doubled"
     if words.understood < words.said:
@@ -142,29 +141,50 @@ def _wrong_gone(told: Verdict) -> Iterable[str]:
 def holes(call: Observed, blocks: Sequence[Heard]) -> list[Hole]:
     """All silence that was owed, in order."""
     runs = speech_runs(call.heard, merge_s=LEAST_S)
-    return [hole for span in _owed(call) for hole in _holes_in(span, call, runs, blocks)]
+    return [hole for turn, span in enumerate(_owed(call)) for hole in _holes_in(turn, span, call, runs, blocks)]
 
 
 def _owed(call: Observed) -> list[Span]:
-    """When it is the agent's turn: up to the caller's first sentence, between two of theirs, behind the last."""
+    """When it is the agent's turn: up to the caller's first sentence (0), behind the first (1) … behind the last. One
+    that is empty, because the caller goes on at once, keeps its number."""
     ends = [0.0, *(did.to_s - EDGE_S for did in call.did)]
     begins = [*(did.from_s for did in call.did), min(call.ending.at_s, len(call.heard) / RATE)]
-    return [(end, begin) for end, begin in zip(ends, begins, strict=True) if begin > end]
+    return [(end, max(end, begin)) for end, begin in zip(ends, begins, strict=True)]
 
 
-def _holes_in(span: Span, call: Observed, runs: Sequence[Run], blocks: Sequence[Heard]) -> Iterable[Hole]:
+def _holes_in(turn: int, span: Span, call: Observed, runs: Sequence[Run], blocks: Sequence[Heard]) -> Iterable[Hole]:
+    left_s = normal_s(call.row, turn)
+    for silent_s, sound_s, by in _silences(span, call, runs, blocks):
+        own_s = min(left_s, sound_s - silent_s)
+        left_s -= own_s
+        yield Hole(silent_s, sound_s, own_s, by)
+
+
+def _silences(
+    span: Span, call: Observed, runs: Sequence[Run], blocks: Sequence[Heard]
+) -> Iterable[tuple[float, float, str]]:
+    """From, to, and who ended it."""
     begin, end = span
     inside = [run for run in runs if run.to_s > begin and run.from_s < end]
-    edges: list[tuple[float, Run | None]] = [(begin, None), *((run.to_s, run) for run in inside)]
-    for (silent_s, _), run in zip(edges, inside, strict=False):
-        if run.from_s - silent_s >= LEAST_S:
-            by = _speaker((run.from_s, run.from_s + _WHO_S), blocks)
-            own_s = _own_s((silent_s, run.from_s), call) if by == "model" else 0.0
-            yield Hole(silent_s, run.from_s, own_s, by)
-    last_s = max(begin, edges[-1][0])
+    silent_s = [begin, *(max(begin, run.to_s) for run in inside)]
+    for since, run in zip(silent_s, inside, strict=False):
+        if run.from_s - since >= LEAST_S:
+            yield since, run.from_s, _speaker((run.from_s, run.from_s + _WHO_S), blocks)
+    last_s = silent_s[-1]
     finished = bool(inside) and _speaker((last_s - _WHO_S, last_s), blocks) == "model" and _finished(call, end)
     if end - last_s >= LEAST_S and not finished:
-        yield Hole(last_s, end)
+        yield last_s, end, ""
+
+
+def answer_s(call: Observed, blocks: Sequence[Heard]) -> float:
+    """The longest that the caller went without the model's own speech while it was owed, up to where it came."""
+    spoken = [block for block in blocks if _speaker((block.from_s, block.from_s + _WHO_S), blocks) == "model"]
+    longest_s = 0.0
+    for begin, end in _owed(call):
+        inside = [block for block in spoken if block.to_s > begin and block.from_s < end]
+        ends = [begin, *(block.to_s for block in inside)]
+        longest_s = max([longest_s, *(block.from_s - since for since, block in zip(ends, inside, strict=False))])
+    return longest_s
 
 
 def _speaker(span: Span, blocks: Sequence[Heard]) -> str:
@@ -182,54 +202,6 @@ def _finished(call: Observed, at_s: float) -> bool:
         if event.way == "out" and event.kind in (*_SPEAKS, "generationComplete") and event.at_s - call.zero < at_s
     ]
     return bool(sent) and max(sent)[1] == "generationComplete"
-
-
-def _own_s(hole: Span, call: Observed) -> float:
-    """What the model itself took of a hole that its speech ended."""
-    first, last = hole[0] + call.zero, hole[1] + call.zero
-    spoken = [(e.at_s, log) for log in call.logs for e in log.events if e.kind == "audio" and e.at_s <= last + 0.02]
-    if not spoken:
-        return 0.0
-    _, log = max(spoken, key=lambda one: one[0])
-    spans = [*_set_up(log), *_endpoints(log), *_thinking(log, call.row.scenario.first_audio_s + _SLACK_S)]
-    if call.row.slow_tool:
-        spans += [(e.at_s, e.at_s + TOOL_S) for one in call.logs for e in one.of("toolCall")]
-    return _covered(spans, (first, last))
-
-
-def _set_up(log: SessionLog) -> list[Span]:
-    asked = [event.at_s for event in log.events if event.way == "in" and event.kind == "setup"]
-    return [(asked[0], done.at_s) for done in log.of("setupComplete")[:1] if asked]
-
-
-def _endpoints(log: SessionLog) -> list[Span]:
-    """From the arrival of the sample 500 ms before the one at which the turn was taken for ended."""
-    spans = []
-    for event in log.of("speech_ended"):
-        came = [arrival for arrival in log.arrivals if arrival[0] <= event.at_s]
-        behind = accumulate(samples for _, samples in reversed(came))
-        heard = [at_s for (at_s, _), samples in zip(reversed(came), behind, strict=True) if samples >= _ENDPOINT]
-        spans.append((heard[0] if heard else log.opened_s, event.at_s))
-    return spans
-
-
-def _thinking(log: SessionLog, most_s: float) -> list[Span]:
-    """From what asks for an answer to its first audio or request."""
-    spans = []
-    told = [e for e in log.events if e.kind in (*_THINKS, *_SPEAKS) and (e.way != "out" or e.kind in _SPEAKS)]
-    for event, following in pairwise(told):
-        if event.kind in _THINKS and following.kind in _SPEAKS:
-            spans.append((max(event.at_s, following.at_s - most_s), following.at_s))
-    return spans
-
-
-def _covered(spans: Iterable[Span], within: Span) -> float:
-    covered, until = 0.0, within[0]
-    for begin, end in sorted(spans):
-        begin, end = max(begin, until), min(end, within[1])
-        if end > begin:
-            covered, until = covered + end - begin, end
-    return covered
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,8 @@ ORDER, GOODBYE = "two pepperoni pizzas for david please", "thank you goodbye"
 SENTENCES = (HOURS, PIZZA, ORDER, GOODBYE)
 GREETING = "Hello, this is Bella Napoli."
 TOOL_S = 1.5  # that placing an order takes where a fault is to fall into it
+ENDPOINT_S = 0.5  # of the caller's silence, by which the simulated model takes a turn for ended
+ORDER_TURN = 3  # of the caller: the one that is answered with a tool
 PATIENCE_S = 2.0  # of silence, before the caller takes the agent to have finished
 WAITING_S = 10.0  # the same, where the last that was heard asked for a moment
 
@@ -60,6 +62,7 @@ RULES = (
 _BASE = Scenario(rules=RULES, char_s=0.05, style="3.8")
 
 Kind = Literal["healed", "none"]
+Network = Literal["smartflo", "twilio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,21 @@ class Row:
     scenario: Scenario
     kind: Kind = "healed"
     slow_tool: bool = False
+    quiet: bool = False  # the model is healthy, if not fast: no word of ours is wanted
+    network: Network = "smartflo"
 
     def __post_init__(self) -> None:
         assert self.name.replace("_", "").isalnum(), self.name
+
+
+def normal_s(row: Row, turn: int) -> float:
+    """What the simulated model is configured to take, in a row without a fault, from the answer of the call to its
+    greeting (turn 0), or from the caller's last word to its reply (their turn 1, 2, …): set-up and first audio, or
+    silence at the end and first audio, and where it uses a tool that and its first audio once more."""
+    if turn == 0:
+        return _BASE.setup_delay_s + _BASE.first_audio_s
+    tool_s = _BASE.first_audio_s + (TOOL_S if row.slow_tool else 0.0) if turn == ORDER_TURN else 0.0
+    return ENDPOINT_S + _BASE.first_audio_s + tool_s
 
 
 def _row(name: str, about: str, *faults: Fault, **more: Any) -> Row:
@@ -92,9 +107,10 @@ _NEVER: dict[str, Any] = {"kind": "none"}
 _GONE = {"code": 1011, "reason": DEADLINE}
 
 ROWS: Sequence[Row] = (
-    _row("none", "nothing goes wrong"),
-    _row("goaway_rest", "goAway, 8 s left, while nobody speaks", _fault("goaway", seconds=8, **_AT_REST)),
-    _row("goaway_agent", "goAway, 8 s left, while the agent speaks", _fault("goaway", seconds=8, **_AGENT)),
+    _row("none", "nothing goes wrong", quiet=True),
+    _row("jitter", "each first audio takes 0 to 0.5 s more", first_audio_s=0.65, first_audio_jitter_s=0.25, quiet=True),
+    _row("goaway_rest", "goAway, 8 s left, while nobody speaks", _fault("goaway", seconds=8, **_AT_REST), quiet=True),
+    _row("goaway_agent", "goAway, 8 s left, while the agent speaks", _fault("goaway", seconds=8, **_AGENT), quiet=True),
     _row("goaway_caller", "goAway, 8 s left, while the caller speaks", _fault("goaway", seconds=8, **_CALLER)),
     _row("goaway_tiny_agent", "goAway, 0.5 s left, while the agent speaks", _fault("goaway", seconds=0.5, **_AGENT)),
     _row(
@@ -142,7 +158,7 @@ ROWS: Sequence[Row] = (
     _row("setup_reset", "the first set-up is reset", _fault("rst", at_s=-1)),
     _row("http_503_twice", "503 twice, then in", http_status=503, refuse_first=2),
     _row("slow_first_audio", "every answer takes 3 s", first_audio_s=3.0),
-    _row("slow_pong", "pongs come 25 s late", pong_delay_s=25.0),
+    _row("slow_pong", "pongs come 25 s late", pong_delay_s=25.0, quiet=True),
     _row(
         "goaway_tool",
         "goAway, 1 s left, while the order is placed",
@@ -187,3 +203,11 @@ ROWS: Sequence[Row] = (
 def named(name: str) -> Row:
     """A row by its name. Raises KeyError."""
     return {row.name: row for row in ROWS}[name]
+
+
+TWILIO: Sequence[str] = (
+    "none", "goaway_agent", "goaway_tiny_caller", "rst_caller", "rst_agent", "close_1011_caller", "refused_1008",
+    "close_1008", "stall_agent", "stall_turn", "half_open", "mute", "slow_setup_2s", "setup_lost", "setup_reset",
+    "slow_first_audio", "rst_tool", "http_503", "gone_for_good",
+)  # fmt: skip
+"""Rows that are played under Twilio's framing too."""

@@ -1,6 +1,6 @@
 """Everything that can go wrong with Gemini Live, one whole call each, as its caller lives it: `python -m bench.faults`.
 
-    python -m bench.faults [--only rst_caller --only mute] [--at-once 4] [--markdown faults.md]
+    python -m bench.faults [--only rst_caller --only mute] [--network twilio] [--at-once 4] [--markdown faults.md]
 
 What a hole, "beyond the model" and lost words are: `bench.fault_judge`; the call and the faults: `bench.fault_rows`.
 A row whose loop was late is done once more, and both its figures of lateness are printed.
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -26,20 +27,26 @@ from rich.table import Table
 
 from bench.fault_call import Lag, Observed, observe, vendor
 from bench.fault_judge import HONEST_S, LEAST_S, SILENCE_S, Verdict, judge
-from bench.fault_rows import ROWS, SCRIPT, WARM_UP, Row, named
+from bench.fault_rows import ORDER_TURN, ROWS, SCRIPT, TWILIO, WARM_UP, Network, Row, named, normal_s
 from trunkline_sim.script import Script
 
+_PLAIN = named("none")
+_NORMAL = (
+    f"{normal_s(_PLAIN, 0):.2f} s for the greeting, {normal_s(_PLAIN, 1):.2f} s for a reply, "
+    f"{normal_s(_PLAIN, ORDER_TURN):.2f} s with a tool and that tool's time"
+)
 _HEAD = (
-    "fault", "what happens", "longest silence, s", "beyond the model, s", "own word after, s", "words lost / again, ms",
+    "fault", "what happens", "longest silence, s", "beyond the model, s", "own word after, s",
+    "answer after, s", "words lost / again, ms",
     "understood", "greetings", "orders", "connections (resumed)", "recorded", "verdict",
 )  # fmt: skip
 _DEFINITION = f"""\
 silence: holes of at least {LEAST_S} s at the caller's ear while the agent owes speech (from the answer to the end of
-the greeting; from the caller's last sample to the end of a reply). Beyond the model: less its set-up not yet
-acknowledged, the 500 ms by which it knows the end of a turn, its time to first audio, a slow tool, each as it took
-within the hole on the connection whose speech ended it. At most {SILENCE_S} s where a session can be had; where none
-can, our own word within {HONEST_S} s of silence. Words: 20 ms blocks of the caller's sentences, aligned with what each
-connection received; lost: reached none; again: reached one after another."""
+the greeting; from the caller's last sample to the end of a reply). Beyond the model: less what the simulated model is
+configured to take for a normal turn, once per turn, whoever ends the hole: {_NORMAL}.
+At most {SILENCE_S} s where a session can be had; where none can, our own word within {HONEST_S} s of silence. Answer
+after: the longest wait for the model's own speech. Words: 20 ms blocks of the caller's sentences, aligned with what
+each connection received; lost: reached none; again: reached one after another."""
 
 
 def cells(told: Verdict) -> list[str]:
@@ -49,9 +56,10 @@ def cells(told: Verdict) -> list[str]:
     return [
         call.row.name,
         call.row.about,
-        f"{told.worst.seconds:.2f}",
+        f"{told.longest_s:.2f}",
         f"{told.worst.beyond_s:.2f}",
         "" if told.honest_s is None else f"{told.honest_s:.2f}",
+        f"{told.answer_s:.2f}" if call.row.kind == "healed" else "",
         f"{words.lost_ms} / {words.again_ms}" + (f", {words.doubled_ms} doubled" if words.doubled_ms else ""),
         sayings if call.logs else "",
         str(told.greetings),
@@ -126,6 +134,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="names of faults; all of them unless told")] = None,
+    network: Annotated[Network, typer.Option(help="whose framing; twilio: fewer rows")] = "smartflo",
     at_once: Annotated[int, typer.Option(min=1, max=8, help="calls side by side")] = 4,
     out: Annotated[Path | None, typer.Option("--markdown", help="write the table here too")] = None,
 ) -> None:
@@ -134,7 +143,9 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: unknown; there are {', '.join(r.name for r in ROWS)}")
     console, began = Console(width=250), time.monotonic()
-    verdicts = asyncio.run(run([named(name) for name in only] if only else ROWS, at_once, console))
+    names = only or (TWILIO if network == "twilio" else [row.name for row in ROWS])
+    rows = [replace(named(name), network=network) for name in names]
+    verdicts = asyncio.run(run(rows, at_once, console))
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = f"{time.monotonic() - began:.0f} s, {spent.ru_utime + spent.ru_stime:.0f} s of processor"
     late = sum(told.call.lag.late for told in verdicts)

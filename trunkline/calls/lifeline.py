@@ -70,7 +70,7 @@ class Lifeline:
         self._seen_at = 0.0
         self._gone_since: float | None = None  # nobody hears the caller
         self._sound_until = -INF  # something of ours was heard until then
-        self._busy_until = -INF
+        self._works_from = self._works_until = -INF  # something was done that the answer waits for
         self._waits_from = INF  # since when an answer was owed in the gap, and nobody has spoken
         self._back_at = -INF  # when that gap was over
         self._said = 0  # sentences since the agent's last word
@@ -126,8 +126,9 @@ class Lifeline:
             self._back_at, self._gone_since = now, None
         if signs.caller_speaks:
             self._waits_from = INF
-        if signs.busy:
-            self._busy_until = now
+        if signs.busy and now > self._sound_until:
+            self._works_from = now if now > self._works_until + POLL_S else self._works_from
+            self._works_until = now
 
     def heard(self, until: float) -> None:
         """The agent, or a sentence of ours, was heard until then."""
@@ -198,7 +199,11 @@ class Lifeline:
         if self._said == 1:
             pause_s = min(pause_s, AGAIN_S)  # the first silence has used up what there was of patience
         again_at = self._sound_until + pause_s
-        return max(since + patience_s, again_at, self._busy_until + min(patience_s, BEHIND_WORK_S))
+        return max(since + patience_s, again_at, self._works_until + min(patience_s, self._behind_work_s()))
+
+    def _behind_work_s(self) -> float:
+        """What the model has behind it. Short work is no news to who was asked to wait already."""
+        return min(BEHIND_WORK_S, self._works_until - self._works_from) if self._said else BEHIND_WORK_S
 
     def _waits_since(self, owes_since: float) -> float:
         """A connection that is new may know of no wait before it."""
