@@ -16,7 +16,7 @@ from tests.interop.sound import silence
 from tests.peers.sip.rig import PATIENCE_S, free_port
 
 MODULES = (
-    *("stdio.so", "g711.so", "g722.so", "aufile.so", "sndfile.so", "srtp.so"),
+    *("g711.so", "g722.so", "aufile.so", "sndfile.so", "srtp.so"),
     *("account.so", "menu.so", "ctrl_tcp.so"),
 )
 
@@ -54,6 +54,12 @@ class Baresip:
                 self.news.clear()
                 await self.news.wait()
         return found[count - 1]
+
+    async def registered(self) -> None:
+        """Once its registrar has said yes, which may be before anybody can be told of it."""
+        async with asyncio.timeout(PATIENCE_S):
+            while "200 OK" not in (self.folder / "baresip.log").read_text(errors="replace"):  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
 
     async def listen(self) -> None:
         """Keep its events, netstrings of JSON, until it closes."""

@@ -1,7 +1,8 @@
 """The service that other people's programs talk to: `trunkline serve` with the built-in agent, SIP, a recording."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.interop.baresip_rig import Baresip
 from tests.peers.sip.rig import free_port
+from tests.wire.service import Running
 from tests.wire.workers import Node, node
 from trunkline.codecs.wav import read_wav
 from trunkline_sim import mulaw
@@ -20,6 +23,7 @@ from trunkline_sim.ears import speech_runs
 from trunkline_sim.picture import draw
 from trunkline_sim.spectator import Told
 
+PATIENCE_S = 40.0
 RECORDED = "[agents.receptionist]\nrecord = true\n"
 
 
@@ -40,10 +44,35 @@ async def service(
         yield run, int(listening["addresses"][0].rpartition(":")[2])
 
 
-async def turn(run: Node, number: int, *, live: bool = True) -> dict[str, Any]:
+def as_toml(section: str, row: Mapping[str, object]) -> str:
+    """Lines of config.toml: a section, or a row of one that has several."""
+    head = f"[[{section}]]" if "." in section else f"[{section}]"
+    return "\n".join([head, *(f"{name} = {json.dumps(value)}" for name, value in row.items()), ""])
+
+
+async def answered(run: Node | Running, phone: Baresip, question: Path) -> None:
+    """The telephone's user hears the greeting out, asks, hears three seconds of the answer, hangs up."""
+    await phone.until("CALL_ESTABLISHED")
+    await until_said(run, 0, "agent_to_s")
+    await phone.says(question)
+    await until_said(run, 1, "agent_from_s")
+    await asyncio.sleep(3)
+    await phone.does("hangup")
+    await phone.until("CALL_CLOSED")
+
+
+async def until_said(run: Node | Running, number: int, moment: str) -> None:
+    """Until that moment of the only call's reply has come."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await turn(run, number)).get(moment) is None:  # noqa: ASYNC110 - another process has it
+            await asyncio.sleep(0.5)
+
+
+async def turn(run: Node | Running, number: int) -> dict[str, Any]:
     """That turn of the only call, as far as it is."""
-    (call,) = await run.calls(1, live=live)
-    _, timeline = await run.ask("GET", f"/calls/{call['id']}/timeline")
+    (call,) = await run.calls(1, live=True)
+    path = f"/calls/{call['id']}/timeline"
+    _, timeline = await (run.ask("GET", path) if isinstance(run, Node) else run.get(path))
     return next((one for one in timeline["turns"] if one["turn"] == number), {})
 
 

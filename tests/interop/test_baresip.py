@@ -1,22 +1,19 @@
 """A softphone of others, baresip, calls the agent: heard, answered, drawn; in the open, and with TLS and SRTP."""
 
-import asyncio
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.interop.baresip_rig import Baresip, baresip
-from tests.interop.service import picture, service, turn
+from tests.interop.baresip_rig import baresip
+from tests.interop.service import answered, picture, service
 from tests.interop.sound import speech, voiced_s
 from tests.peers.sip.rig import folder, free_port, needs
-from tests.wire.workers import Node
 from trunkline_sim.canvas import Shape
 from trunkline_sim.picture import AGENT, CALLER
 
 pytestmark = pytest.mark.interop
 HOURS = "what are your opening hours"
-PATIENCE_S = 40.0
 MANDATORY = ";mediaenc=srtp-mand"
 _ = folder
 
@@ -27,24 +24,6 @@ def _needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUNKLINE_SIP", "on")
 
 
-async def talks(run: Node, phone: Baresip, folder: Path) -> None:
-    """Hears the greeting out, asks, hears the answer's beginning, hangs up."""
-    await phone.until("CALL_ESTABLISHED")
-    await until_said(run, 0, "agent_to_s")
-    await phone.says(speech(folder / "question.wav", HOURS))
-    await until_said(run, 1, "agent_from_s")
-    await asyncio.sleep(3)  # of the answer
-    await phone.does("hangup")
-    await phone.until("CALL_CLOSED")
-
-
-async def until_said(run: Node, number: int, moment: str) -> None:
-    """Until that moment of the only call's reply has come."""
-    async with asyncio.timeout(PATIENCE_S):
-        while (await turn(run, number)).get(moment) is None:  # noqa: ASYNC110 - another process has it
-            await asyncio.sleep(0.5)
-
-
 def peaks(shapes: list[Shape]) -> int:
     """How much of a voice is drawn: corners of its outlines."""
     return sum(len(shape.points) for shape in shapes)
@@ -53,7 +32,7 @@ def peaks(shapes: list[Shape]) -> int:
 async def test_baresip_asks_and_is_answered(folder: Path) -> None:
     async with service(folder) as (run, port), baresip(folder / "phone") as phone:
         await phone.does("dial", f"sip:agent@127.0.0.1:{port}")
-        await talks(run, phone, folder)
+        await answered(run, phone, speech(folder / "question.wav", HOURS))
         (call,) = await run.calls(1, live=False)
         answer = call["turns"][1]
         assert answer["caller_text"] == HOURS
@@ -85,7 +64,7 @@ async def test_with_tls_and_srtp_both_voices_are_heard_and_the_record_says_how(f
     account = f"<sip:caller@127.0.0.1;transport=tls>;regint=0{MANDATORY}"
     async with service(folder, secure, listen=place) as (run, port), baresip(folder / "phone", account) as phone:
         await phone.does("dial", f"sip:agent@127.0.0.1:{port};transport=tls")
-        await talks(run, phone, folder)
+        await answered(run, phone, speech(folder / "question.wav", HOURS))
         (call,) = await run.calls(1, live=False)
         assert call["turns"][1]["caller_text"] == HOURS
         assert voiced_s(phone.heard) > 4
