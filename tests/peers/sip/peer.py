@@ -57,6 +57,7 @@ class Peer(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self.port = int(transport.get_extra_info("sockname")[1])
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         text = data.decode()
@@ -67,6 +68,14 @@ class Peer(asyncio.DatagramProtocol):
         self.news.set()
         codes = self.answers.get(method, [200])
         code = codes.pop(0) if len(codes) > 1 else codes[0]
+        self.last_from = addr
+        if not code:
+            return  # the test answers
+        self.reply(text, code, addr)
+
+    def reply(self, text: str, code: int, addr: tuple[str, int], body: str = "") -> None:
+        """An answer to a request."""
+        method = text.partition(" ")[0]
         head, _, _body = text.partition("\r\n\r\n")
         kept = [
             line + (";tag=x" if line.startswith("To:") and "tag=" not in line else "")
@@ -75,7 +84,8 @@ class Peer(asyncio.DatagramProtocol):
         ]
         contact = [line for line in head.split("\r\n") if line.startswith("Contact:")]
         lines = [f"SIP/2.0 {code} x", *kept, *(contact if code == 200 else []), self.more.get(method, "X-N: 0")]
-        self._transport.sendto("\r\n".join([*lines, "Content-Length: 0", "", ""]).encode(), addr)  # type: ignore[attr-defined]
+        lines += [f"Contact: <sip:far@127.0.0.1:{self.port}>", "Content-Type: application/sdp"] if body else []
+        self._transport.sendto("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode(), addr)  # type: ignore[attr-defined]
 
     def of(self, method: str) -> list[tuple[float, str]]:
         return [(at, text) for at, text in self.got if text.startswith(f"{method} ")]

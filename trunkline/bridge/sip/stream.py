@@ -48,7 +48,8 @@ def quality(call: Any, number: int, index: int) -> Quality | None:
     received, sent, jitter = stat.rtcp.rxStat, stat.rtcp.txStat, stat.jbuf
     rtt, codec = stat.rtcp.rttUsec.last / 1000, stream.codecName
     expected = received.pkt + received.loss
-    loss = received.loss / expected if expected else 0.0
+    gone = received.loss + jitter.discard  # what came too late was not heard either
+    loss = min(1.0, gone / expected) if expected else 0.0
     return Quality(
         number,
         codec,

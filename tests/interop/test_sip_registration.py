@@ -9,7 +9,7 @@ from tests.peers.sip.peer import peer, trunk
 from tests.peers.sip.rig import folder, gateway, needs, worker
 from trunkline.bridge.sip import messages as wire
 
-pytestmark = pytest.mark.peers
+pytestmark = pytest.mark.interop
 _ = folder
 
 
