@@ -1,4 +1,4 @@
-"""The command line: `trunkline serve | check | call | sim | doctor | keys`.
+"""The command line: `trunkline serve | check | call | sim | doctor | route-test | keys`.
 
 Exit codes: 0 fine, 1 it did not work, 2 it was asked wrongly. Errors say what to do next, on standard error.
 """
@@ -119,6 +119,7 @@ def check(
 @takes(*SETTINGS)
 def doctor(
     options: Options,
+    part: Annotated[str, typer.Argument(help="sip: the wheel, ports, address and trunks alone.")] = "",
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="Print the secret token in what is to be pasted.")
     ] = False,
@@ -129,10 +130,33 @@ def doctor(
     from trunkline.doctor import examine, report
     from trunkline.doctor_finding import Reach
 
+    if part not in ("", "sip"):
+        raise ConfigError(f"doctor {part}: there is only doctor, for everything, and doctor sip")
     configuration = options.configuration(os.environ)
     reach = Reach.LOCAL if local else Reach.ONLINE if online else Reach.PUBLIC
-    findings = asyncio.run(examine(configuration, reach))
-    raise typer.Exit(report(findings, configuration, Console(), show_secrets=show_secrets))
+    findings = asyncio.run(examine(configuration, reach, sip_alone=part == "sip"))
+    code = report(findings, configuration, Console(), show_secrets=show_secrets, sip_alone=part == "sip")
+    raise typer.Exit(code)
+
+
+@app.command("route-test")
+@takes("config", "more")
+def route_test(
+    options: Options,
+    number: Annotated[str, typer.Argument(help="Number that is called, or the whole address: sip:NUMBER@HOST.")],
+    to: Annotated[str, typer.Option(help="User of To, where it is another.")] = "",
+    from_: Annotated[str, typer.Option("--from", help="Who calls.")] = "",
+    trunk: Annotated[str, typer.Option(help="Name of the [[sip.trunk]] it comes through.")] = "",
+    source: Annotated[str, typer.Option(help="Address it comes from: would it be heard, and as whose?")] = "",
+    header: Annotated[list[str] | None, typer.Option(help="A header of the INVITE, X-NAME=VALUE.")] = None,
+    carrier: Annotated[str, typer.Option(help="sip, or another carrier's name.")] = "sip",
+) -> None:
+    """Which agent would answer this INVITE, and why."""
+    from trunkline.cli_route import Invite, show
+
+    headers = dict(item.partition("=")[::2] for item in header or ())
+    invite = Invite(number, to, from_, trunk, source, headers, carrier)
+    raise typer.Exit(show(invite, options.configuration(os.environ).settings, Console()))
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)

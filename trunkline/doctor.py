@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline import doctor_keys, doctor_public
+from trunkline import doctor_keys, doctor_public, doctor_sip, doctor_trunk
 from trunkline.clock import SystemClock
 from trunkline.config_load import Configuration, database_url, is_loopback, require_safe_bind
 from trunkline.doctor_finding import Finding, Probe, Reach, Status
-from trunkline.doctor_paste import paste
+from trunkline.doctor_paste import paste, paste_sip
 from trunkline.errors import ConfigError, TrunklineError
 
 MARKS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
@@ -26,10 +26,12 @@ LEAST_DISK = 200 << 20  # bytes
 TIMEOUT_S = 30.0
 
 
-async def examine(configuration: Configuration, reach: Reach = Reach.PUBLIC) -> list[Finding]:
+async def examine(
+    configuration: Configuration, reach: Reach = Reach.PUBLIC, *, sip_alone: bool = False
+) -> list[Finding]:
     """Look at everything, one after the other. A probe that breaks is a finding, not an end."""
     findings: list[Finding] = []
-    for name, probe in probes(reach):
+    for name, probe in sip_probes(reach) if sip_alone else probes(reach):
         findings += await _probe(name, probe, configuration)
     return findings
 
@@ -193,7 +195,14 @@ LOCAL: tuple[tuple[str, Probe], ...] = (
     ("agent", _agent),
     ("TLS files", doctor_public.own_certificate),
     ("way in", doctor_public.configured),
+    (doctor_sip.PART, doctor_sip.here),
 )
+
+
+def sip_probes(reach: Reach) -> tuple[tuple[str, Probe], ...]:
+    """Those of `trunkline doctor sip`."""
+    local: tuple[tuple[str, Probe], ...] = ((doctor_sip.PART, doctor_sip.here),)
+    return local if reach is Reach.LOCAL else (*local, ("trunks", doctor_trunk.trunks))
 
 
 def probes(reach: Reach) -> tuple[tuple[str, Probe], ...]:
@@ -203,17 +212,25 @@ def probes(reach: Reach) -> tuple[tuple[str, Probe], ...]:
     if reach is Reach.LOCAL:
         return (*LOCAL, ("clock", _clock), keys)
     compared: tuple[str, Probe] = ("clock", partial(_compared_clock, online=online))
-    return (*LOCAL, ("way in", doctor_public.from_outside), compared, keys)
+    return (*LOCAL, ("trunks", doctor_trunk.trunks), ("way in", doctor_public.from_outside), compared, keys)
 
 
-def report(findings: list[Finding], configuration: Configuration, console: Console, *, show_secrets: bool) -> int:
+def report(
+    findings: list[Finding],
+    configuration: Configuration,
+    console: Console,
+    *,
+    show_secrets: bool,
+    sip_alone: bool = False,
+) -> int:
     """Print it all; returns the exit code: 1 when something failed."""
     for finding in findings:
         console.print(f"{MARKS[finding.status]} [bold]{finding.part:<12}[/] {escape(finding.text)}", soft_wrap=True)
         if finding.then and finding.status != "ok":
             console.print(f"    [dim]→[/] {escape(finding.then)}", soft_wrap=True)
     console.print()
-    for line in paste(configuration.settings, show_secrets=show_secrets):
+    settings = configuration.settings
+    for line in paste_sip(settings) if sip_alone else paste(settings, show_secrets=show_secrets):
         console.print(escape(line), soft_wrap=True, highlight=False)
     failed = sum(finding.status == "fail" for finding in findings)
     console.print(f"\n[red]{failed} to repair[/]" if failed else "\n[green]ready[/]: trunkline serve")

@@ -60,3 +60,21 @@ def _twilio(ours: _Ours, *, signed: bool) -> Iterator[str]:
     else:
         yield "Better than a secret in the address: set TWILIO_AUTH_TOKEN, so that Twilio's signature is demanded."
     yield "The address must be typed exactly as public_url has it: the signature is made of it."
+
+
+def paste_sip(settings: Settings) -> list[str]:
+    """What to enter at a trunk, a PBX or a softphone, so that its calls come here."""
+    sip = settings.sip
+    if not sip.enabled or not sip.listen:
+        return []
+    lines = ["What to enter at a trunk, a PBX or a softphone:"]
+    for spec in sip.listen:
+        kind, _, place = spec.partition(":")
+        host, _, port = place.rpartition(":")
+        near = sip.public_address or {"0.0.0.0": "YOUR-ADDRESS", "[::]": "YOUR-ADDRESS"}.get(host, host)  # noqa: S104
+        usual = "" if kind == "udp" else f";transport={kind}"
+        lines.append(f"  call               sip:agent@{near}:{port}{usual}   (any number of yours in agent's place)")
+    lines += [f"  user, password     {user.name}, as in [[sip.user]]" for user in sip.user]
+    lines.append(f"  firewall           UDP {sip.rtp_ports} for the audio, besides the ports above")
+    lines.append("Which agent answers: trunkline route-test NUMBER")
+    return lines

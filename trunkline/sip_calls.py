@@ -100,11 +100,8 @@ class SipCalls:
 
     def _to(self, offer: Offer) -> str:
         """The number that is called: the first that a route names, else the request's."""
-        settings, numbers = self._desk.settings, called(offer)
-        for number in numbers:
-            if routing.match(number, CARRIER, settings.route, settings.default_agent).route is not None:
-                return number
-        return numbers[0] if numbers else ""
+        settings = self._desk.settings
+        return routing.choose(called(offer), CARRIER, settings.route, settings.default_agent)[0]
 
     async def _answer(self, leg: SipLeg, seat: Seat) -> None:
         try:
