@@ -10,6 +10,8 @@ from trunkline.codecs.frame import AudioFrame
 EAR_S = 1.0  # audio held for a consumer that is late
 SILENT_S = 0.3  # a wire silent for longer is filled up
 FILL_S = 0.1  # silence given at a time
+LATE_S = 0.05  # a look that is later than this: we stood still, not the wire
+LOOK_S = 0.02  # what waits in the socket is read within this
 
 
 class Ear:
@@ -19,6 +21,8 @@ class Ear:
         """telling: what is dropped, concealed and filled in is counted there."""
         self.audio: Channel[AudioFrame] = Channel(EAR_S)
         self.silence_at = now + SILENT_S  # when to `fill`, should nothing come before
+        self._owed_from = self.silence_at
+        self._looked = False  # again, behind a late look
         self._telling = telling
         self._inbound = Inbound(codec, telling.counters)
 
@@ -38,15 +42,22 @@ class Ear:
 
     def heard(self, audio: WireAudio, now: float) -> None:
         """One message's audio."""
-        self.silence_at = now + SILENT_S
+        self.silence_at = self._owed_from = now + SILENT_S
+        self._looked = False
         for frame in self._inbound.receive(audio):
             self._put(frame)
 
     def fill(self, now: float) -> None:
-        """Silence, if it is time for it. A process that slept owes no hours of it."""
-        if now >= self.silence_at:
-            self.silence_at = max(self.silence_at + FILL_S, now - EAR_S)
-            self._put(self._inbound.silence(FILL_S))
+        """Silence, if it is time for it. A process that slept owes no hours of it; and where we stood still, words may
+        wait in the socket, into which no silence belongs: it is looked again when they were read."""
+        if now < self.silence_at:
+            return
+        if now > self.silence_at + LATE_S and not self._looked:
+            self._looked, self.silence_at = True, now + LOOK_S
+            return
+        self.silence_at = self._owed_from = max(self._owed_from + FILL_S, now - EAR_S)
+        self._looked = self.silence_at <= now
+        self._put(self._inbound.silence(FILL_S))
 
     def close(self) -> None:
         """No more: what was too short to be handed out, then the end."""

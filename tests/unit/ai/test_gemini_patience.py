@@ -34,10 +34,10 @@ def told(one: Patience, *, lives: bool = False, heard: bool = True, until: float
         ((), True, True, [(4.0, "nudge"), (6.0, "fresh")]),  # nothing is known of it
         ((), False, True, [(4.0, "nudge"), (6.0, "resume")]),
         ((0.4,), True, True, [(2.4, "nudge"), (3.6, "fresh")]),
-        ((0.4,), False, True, [(2.4, "resume")]),  # not a word was written down: nobody is there
+        ((0.4,), False, True, [(2.0, "resume")]),  # not a word was written down: nobody is there
         ((0.4,), False, False, [(2.4, "nudge"), (3.6, "resume")]),  # a prompt is not written down
         ((0.4, 1.1, 0.5), True, True, [(3.3, "nudge"), (5.0, "fresh")]),  # three times its slowest
-        ((1.1, 0.4, 0.4, 0.4, 0.4), False, True, [(2.4, "resume")]),  # of the newest four
+        ((1.1, 0.4, 0.4, 0.4, 0.4), False, True, [(2.0, "resume")]),  # of the newest four
         ((3.0,), False, True, [(4.0, "nudge"), (6.0, "resume")]),  # it is always late: it has all the time
     ],
 )

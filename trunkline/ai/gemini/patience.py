@@ -5,6 +5,7 @@ from typing import Final, Literal, TypeAlias
 
 Due: TypeAlias = Literal["", "nudge", "resume", "fresh"]
 QUICK: Final = 0.6  # of the longest wait: what a model that usually answers soon is given at least
+DEAF: Final = 0.5  # the same, where it has not even written down what the caller said
 TIMES: Final = 3.0  # what it usually takes, before anything is done about it
 TURNS_KEPT: Final = 4
 
@@ -27,7 +28,7 @@ class Patience:
     def due(self, now: float, late_since: float, nudged_at: float | None, *, lives: bool, heard: bool) -> Due:
         """What to do. lives: it has sent something since it was to answer; heard: what it owes is an answer to the
         caller's own words, of which a model that lives writes something down."""
-        within_s = self._within_s()
+        within_s = self._within_s(DEAF if heard and not lives else QUICK)
         if now - late_since < within_s or (nudged_at is not None and now - nudged_at < within_s / 2):
             return ""
         deaf = heard and not lives and within_s < self._stall_s  # nobody is there who could be nudged
@@ -36,7 +37,7 @@ class Patience:
         self._left = True
         return "fresh" if lives else "resume"
 
-    def _within_s(self) -> float:
+    def _within_s(self, least: float) -> float:
         if self._left or not self._took:
             return self._stall_s
-        return min(self._stall_s, max(QUICK * self._stall_s, TIMES * max(self._took)))
+        return min(self._stall_s, max(least * self._stall_s, TIMES * max(self._took)))
