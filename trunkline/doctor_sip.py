@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from typing import Final
 
+from trunkline.bridge.sip.free_ports import settled
 from trunkline.config import Settings, Sip
 from trunkline.config_load import Configuration
 from trunkline.doctor_finding import Finding
@@ -29,7 +30,8 @@ async def here(configuration: Configuration) -> list[Finding]:
     if (why := why_not(settings)) and not settings.sip.enabled:
         return [Finding(PART, "ok", why)]
     findings = [_wheel(why)]
-    findings += [await _listening(spec) for spec in settings.sip.listen]
+    moved = settled(settings.sip.listen, NEXT_TRIES)
+    findings += [await _listening(spec, other) for spec, other in zip(settings.sip.listen, moved, strict=True)]
     findings += [_audio_ports(settings.sip), _address(settings.sip)]
     findings += await _certificate(settings.sip)
     return [*findings, *_who(settings)]
@@ -71,18 +73,21 @@ def free(kind: Transport, host: str, port: int) -> OSError | None:
     return None
 
 
-async def _listening(spec: str) -> Finding:
+async def _listening(spec: str, other: str) -> Finding:
+    """other: where the gateway would go instead; as spec when it is free, or when there is nowhere to go."""
     kind, host, port = split(spec)
     part = f"SIP {kind}"
     wrong = free(kind, host, port)
+    elsewhere = split(other)[2] if other != spec else 0
     if wrong is None:
-        return Finding(part, "ok", f"{host}:{port} is free")
+        moved = f"; but {elsewhere}, since the other at that port is taken" if elsewhere else ""
+        return Finding(part, "ok", f"{host}:{port} is free{moved}")
     near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     try:
         found = await ask(near, port, kind, f"sip:{near}:{port}", patience_s=2.0)
     except OSError:
         found = None
-    return taken(part, f"{host}:{port}", wrong, found, _next_free(kind, host, port))
+    return taken(part, f"{host}:{port}", wrong, found, elsewhere)
 
 
 def taken(part: str, where: str, wrong: OSError, found: Answered | None, other: int) -> Finding:
@@ -94,11 +99,6 @@ def taken(part: str, where: str, wrong: OSError, found: Answered | None, other: 
         return Finding(part, "fail", f"{where} cannot be had: {who}", "choose another address: [sip] listen")
     then = f"SIP will listen on port {other} instead, and say so; stop the other, or choose a port: [sip] listen"
     return Finding(part, "warn", f"{where} is taken: {who}", then)
-
-
-def _next_free(kind: Transport, host: str, port: int) -> int:
-    ports = range(port + 1, min(port + 1 + NEXT_TRIES, 65_536))
-    return next((one for one in ports if free(kind, host, one) is None), 0)
 
 
 def _audio_ports(sip: Sip) -> Finding:

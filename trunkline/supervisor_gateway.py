@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from trunkline import bus_wire as wire
+from trunkline.bridge.sip.free_ports import said
 from trunkline.config import Settings
 from trunkline.errors import TrunklineError
 from trunkline.metrics_sum import Family, counter, gauge, lasting, total
@@ -104,10 +105,7 @@ class GatewayKeeper:
     def told(self) -> str:
         """For people: where it listens, or why not."""
         if self.listening:
-            address = self.listening[0].partition(" ")[2]
-            host, _, port = address.rpartition(":")
-            near = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104
-            return f"sip:agent@{near}:{port} ({', '.join(one.partition(' ')[0] for one in self.listening)})"
+            return said(self._settings.sip.listen, self.listening)
         return f"not yet: {self.failed}" if self.failed else "not yet: the gateway is starting"
 
     async def figures(self) -> list[Family]:

@@ -72,7 +72,7 @@ def of(figures: Any, name: str) -> float:
 
 async def test_it_listens_is_asked_and_goes_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with keeper(tmp_path, monkeypatch, "works") as made:
-        assert made.told() == "sip:agent@127.0.0.1:5062 (udp, tcp)"
+        assert made.told() == "sip:agent@127.0.0.1:5062 (udp, tcp); 5060 is taken"
         figures = await made.figures()
         assert of(figures, "trunkline_sip_gateway_up") == 1
         assert of(figures, "trunkline_sip_events_total") == 3

@@ -17,6 +17,7 @@ import pjsua2 as pj
 import structlog
 
 from trunkline.bridge.sip.codec_order import codec_rank
+from trunkline.bridge.sip.free_ports import settled
 from trunkline.bridge.sip.options import Options
 from trunkline.errors import ConfigError
 
@@ -82,7 +83,7 @@ class Library:
             self.ep.libCreate()
         try:
             self.ep.libInit(self._config(nameservers))
-            for spec in self._options.listen:
+            for spec in settled(self._options.listen, self._options.port_tries):
                 self._listen(spec)
             self.ep.audDevManager().setNullDev()
             self.ep.libStart()
