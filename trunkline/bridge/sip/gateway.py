@@ -2,8 +2,9 @@
 
     far end ⇄ pjsua2 ─ callbacks ─► queue ─► Gateway ─► hub ─► worker          audio: ports ⇄ ring slots
 
-Everything happens in one thread of one plain asyncio loop that polls pjsip every 10 ms. Callbacks copy; what they saw
-is handled here after each poll, where objects may be destroyed. Nothing that one call does can end the process.
+Everything happens in one thread of one plain asyncio loop that polls pjsip every 10 ms, less often without calls.
+Callbacks copy; what they saw is handled here after each poll, where objects may be destroyed. Nothing that one call
+does can end the process.
 """
 
 import asyncio
@@ -29,11 +30,13 @@ from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.library import Library
 from trunkline.bridge.sip.locating import locator
 from trunkline.bridge.sip.options import Options
+from trunkline.bridge.sip.pause import Pause
 from trunkline.bridge.sip.registry import Registry
 from trunkline.bridge.sip.sip_text import Address, SipText, caller, codecs, host_port, told
 from trunkline.bridge.sip.successor import end_all
 
 POLL_S: Final = 0.010
+IDLE_S: Final = 0.1  # without a call, unless a packet comes: pjsip's timers may be so late
 LOOK_S: Final = 0.1  # between two looks at what is due
 NAMES_S: Final = 60.0  # between two looks at the trunks' names
 UNNAMED_S: Final = 5.0  # while one leads nowhere
@@ -64,6 +67,7 @@ class Gateway:
         self._calls = Calls(self._registry, self._accounts, self._journal, self._count, referrals)
         self._turn = 0
         self._looked = self._failures = 0.0
+        self._pause = Pause()
         self._stop = asyncio.Event()
         self._idle = asyncio.Event()
         self._draining = False
@@ -74,6 +78,7 @@ class Gateway:
         await self._located()
         try:
             self._library.start(nameservers(self.options), self._account_of)
+            self._pause.watch(self._library.wake_fd)
             gate.allow(self._library.gate, self._admission.table())
             self._accounts.open(self.listening[0].partition(" ")[2] if self.listening else "127.0.0.1")
             self._hub.open()
@@ -97,6 +102,7 @@ class Gateway:
         await self._close()
 
     async def _close(self) -> None:
+        self._pause.close()
         self._hub.close()
         self._registry.destroy_all()
         self._accounts.close()
@@ -166,7 +172,10 @@ class Gateway:
             if now - self._looked >= LOOK_S:
                 self._looked = now
                 self._look(now)
-            await asyncio.sleep(0 if more else POLL_S)
+            if more:
+                await asyncio.sleep(0)
+            else:
+                await self._pause.nap(POLL_S if self.live else IDLE_S)
 
     def _handle(self) -> None:
         events = self._queue.events
@@ -309,6 +318,7 @@ class Gateway:
 
     def told(self, link: WorkerLink, message: wire.ToGateway) -> None:
         """A worker wants something of a call of its own."""
+        self._pause.wake()
         if isinstance(message, wire.Dial):
             self._safely(self._calls.dial, link, message, self._now(), self._draining)
         elif isinstance(message, wire.Refuse | wire.Take) and message.call in link.calls:
