@@ -9,7 +9,7 @@ import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import _pjsua2
@@ -69,6 +69,7 @@ class Library:
         self.transports: dict[str, int] = {}  # kind → pjsua's number of the first one
         self._nodelay = pj.SockOpt(*TCP_NODELAY)  # kept: its copies point into it
         self.ep: Any = None
+        self.wake_fd: int | None = None  # readable when pjsip's sockets have something; None: it was not found
         self.gate: Any = ctypes.CDLL(_pjsua2.__file__)
 
     def start(
@@ -79,8 +80,11 @@ class Library:
         Raises ConfigError when an address cannot be listened on.
         """
         self.ep = _Endpoint(choose)
+        before = _epolls()
         with _silent():  # it prints before it can be told where to
             self.ep.libCreate()
+        made = _epolls() - before  # signalling's own; the one for audio comes with libInit
+        self.wake_fd = made.pop() if len(made) == 1 else None
         try:
             self.ep.libInit(self._config(nameservers))
             for spec in settled(self._options.listen, self._options.port_tries):
@@ -179,6 +183,16 @@ class Library:
         self.ep.libDestroy()
         self._told()
         self.ep = None
+
+
+def _epolls() -> set[int]:
+    """Descriptors of this process's epoll sets: pjsip does not tell its own, and one is waited for like a socket."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
+                found.add(int(name))
+    return found
 
 
 @contextmanager
