@@ -64,9 +64,12 @@ class SayBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TransferBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the caller goes once what is being said was heard: a number or a SIP address."""
+    """Where the caller goes once what is being said was heard: a number or a SIP address. Warm: the person there hears
+    `brief` first, and takes the call or declines it; the caller stays with the agent until then."""
 
     target: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    mode: Literal["blind", "warm"] = "blind"
+    brief: Annotated[str, msgspec.Meta(max_length=1000)] = ""  # of a warm one
 
 
 class KeysBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,10 +157,11 @@ async def say(ask: Ask[Nothing, SayBody]) -> Answer:
 
 async def transfer(ask: Ask[Nothing, TransferBody]) -> Answer:
     record, desk = await _live(ask), desk_of(ask.request)
-    refusal = desk.calls.transfer(record.id, ask.body.target)
+    brief = ask.body.brief if ask.body.mode == "warm" else None
+    refusal = desk.calls.transfer(record.id, ask.body.target, brief)
     if refusal is None:
         with _reaching(record):
-            refusal = await desk.peers.transfer(record.owner, record.id, ask.body.target)
+            refusal = await desk.peers.transfer(record.owner, record.id, ask.body.target, brief)
     if refusal is None:
         raise _over(record)
     if refusal:
@@ -168,10 +172,15 @@ async def transfer(ask: Ask[Nothing, TransferBody]) -> Answer:
 
 async def dtmf(ask: Ask[Nothing, KeysBody]) -> Answer:
     record, desk = await _live(ask), desk_of(ask.request)
-    if not desk.calls.send_digits(record.id, ask.body.keys):
+    refusal = desk.calls.send_digits(record.id, ask.body.keys)
+    if refusal is None:
         with _reaching(record):
-            if not await desk.peers.send_digits(record.owner, record.id, ask.body.keys):
-                raise _over(record)
+            refusal = await desk.peers.send_digits(record.owner, record.id, ask.body.keys)
+    if refusal is None:
+        raise _over(record)
+    if refusal:
+        raise refuse(409, "Keys cannot be sent now", refusal, field="keys", value=ask.body.keys,
+                     allowed="a call that the far end has not put on hold")  # fmt: skip
     return Done(record.id, "sending")
 
 

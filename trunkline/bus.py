@@ -43,6 +43,7 @@ class Transfer(msgspec.Struct, frozen=True, tag=True):
 
     call_id: str
     target: str
+    brief: str | None = None
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class SendDigits(msgspec.Struct, frozen=True, tag=True):
-    """Send keys to the far end of a live call: answered by `Yes`."""
+    """Send keys to the far end of a live call: answered by `Tried`."""
 
     call_id: str
     keys: str
@@ -89,11 +90,11 @@ class Local(Protocol):
         """Say something in a live call."""
         ...
 
-    def transfer(self, call_id: str, target: str) -> str | None:
+    def transfer(self, call_id: str, target: str, brief: str | None) -> str | None:
         """Hand a live call's caller on."""
         ...
 
-    def send_digits(self, call_id: str, keys: str) -> bool:
+    def send_digits(self, call_id: str, keys: str) -> str | None:
         """Send keys in a live call."""
         ...
 
@@ -219,15 +220,17 @@ class Bus:
         """By its owner; our own is over."""
         return owner != self.name and (await self._ask(owner, Say(call_id, text), wire.Yes)).done
 
-    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+    async def transfer(self, owner: str, call_id: str, target: str, brief: str | None = None) -> str | None:
         """By its owner; our own is over."""
         if owner == self.name:
             return None
-        return (await self._ask(owner, Transfer(call_id, target), Tried)).refusal
+        return (await self._ask(owner, Transfer(call_id, target, brief), Tried)).refusal
 
-    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> str | None:
         """By its owner; our own is over."""
-        return owner != self.name and (await self._ask(owner, SendDigits(call_id, keys), wire.Yes)).done
+        if owner == self.name:
+            return None
+        return (await self._ask(owner, SendDigits(call_id, keys), Tried)).refusal
 
     async def claim(self, carrier: str, call: str) -> bool:
         """The supervisor decides for the node, and with Redis for all; when it is away, what we know ourselves."""
@@ -301,10 +304,10 @@ async def _answer(question: Question, local: Local) -> msgspec.Struct:
             return wire.Yes(local.hang_up(call_id))
         case Say(call_id=call_id, text=text):
             return wire.Yes(await local.say(call_id, text))
-        case Transfer(call_id=call_id, target=target):
-            return Tried(local.transfer(call_id, target))
+        case Transfer(call_id=call_id, target=target, brief=brief):
+            return Tried(local.transfer(call_id, target, brief))
         case SendDigits(call_id=call_id, keys=keys):
-            return wire.Yes(local.send_digits(call_id, keys))
+            return Tried(local.send_digits(call_id, keys))
         case Records(call_ids=ids):
             return Found(tuple(record for record in map(local.record, ids) if record is not None))
         case wire.FiguresWanted():

@@ -31,11 +31,11 @@ class DeskLocal:
         """Say something in a live call."""
         return await self._desk.calls.say(call_id, text)
 
-    def transfer(self, call_id: str, target: str) -> str | None:
+    def transfer(self, call_id: str, target: str, brief: str | None) -> str | None:
         """Hand a live call's caller on."""
-        return self._desk.calls.transfer(call_id, target)
+        return self._desk.calls.transfer(call_id, target, brief)
 
-    def send_digits(self, call_id: str, keys: str) -> bool:
+    def send_digits(self, call_id: str, keys: str) -> str | None:
         """Send keys in a live call."""
         return self._desk.calls.send_digits(call_id, keys)
 

@@ -39,12 +39,12 @@ class Peers(Protocol):
         """False: no such live call there, or no voice on it. Raises UnreachableError."""
         ...
 
-    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+    async def transfer(self, owner: str, call_id: str, target: str, brief: str | None = None) -> str | None:
         """Why it cannot be, "" when it is tried, None: no such live call there. Raises UnreachableError."""
         ...
 
-    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
-        """False: no such live call there. Raises UnreachableError."""
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> str | None:
+        """As `transfer`: why they cannot be sent, "", or None. Raises UnreachableError."""
         ...
 
     async def claim(self, carrier: str, call: str) -> bool:
@@ -106,14 +106,15 @@ class Alone:
         """Raises UnreachableError, likewise."""
         return await self.hang_up(owner, call_id)
 
-    async def transfer(self, owner: str, call_id: str, target: str) -> str | None:
+    async def transfer(self, owner: str, call_id: str, target: str, brief: str | None = None) -> str | None:
         """Raises UnreachableError, likewise."""
         await self.hang_up(owner, call_id)
         return None
 
-    async def send_digits(self, owner: str, call_id: str, keys: str) -> bool:
+    async def send_digits(self, owner: str, call_id: str, keys: str) -> str | None:
         """Raises UnreachableError, likewise."""
-        return await self.hang_up(owner, call_id)
+        await self.hang_up(owner, call_id)
+        return None
 
     async def claim(self, carrier: str, call: str) -> bool:
         """By our own list."""

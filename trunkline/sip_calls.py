@@ -142,7 +142,10 @@ class SipCalls:
 
 def trunks(settings: Settings) -> Mapping[str, Trunk]:
     """What of the trunks matters to their calls."""
-    return {trunk.name: Trunk(trunk.host, _outcomes(trunk.outcomes)) for trunk in settings.sip.trunk}
+    return {
+        trunk.name: Trunk(trunk.host, _outcomes(trunk.outcomes), trunk.refer, trunk.dtmf)
+        for trunk in settings.sip.trunk
+    }
 
 
 def _outcomes(rows: tuple[str, ...]) -> dict[int, EndCause]:

@@ -6,7 +6,7 @@ The phone behind it takes one frame every 20 ms, as the media clock of pjsua2 do
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from tests.conformance.leg import Arrival
 from tests.virtual_time import clock
@@ -15,6 +15,7 @@ from trunkline.bridge.sip.leg import SipLeg
 from trunkline.bridge.sip.profile import inbound
 from trunkline.bridge.sip.ring import RingMemory, Slot
 from trunkline.bridge.sip.tick import Tick
+from trunkline.errors import AdmissionError
 
 CLOCK_S = 0.02
 OFFER = sip.Offer(
@@ -47,6 +48,9 @@ class Phone:
         self.heard.append(message)
         if isinstance(message, sip.Hangup) and not self.deaf:
             self.gone(200, "", "us")
+
+    async def dial(self, to: str, *, trunk: str = "", display: str = "") -> SipLeg:
+        raise AdmissionError(f"{to}: this gateway calls nobody")
 
     def tell(self, message: sip.ToWorker) -> None:
         """A message to the worker, a moment later, as over a socket."""
@@ -89,13 +93,15 @@ class Phone:
 
 
 @asynccontextmanager
-async def sip_leg(*, rate: int = 8000, up: bool = True, phase_s: float = 0.0) -> AsyncIterator[tuple[SipLeg, Phone]]:
+async def sip_leg(
+    *, rate: int = 8000, up: bool = True, phase_s: float = 0.0, **facts: Any
+) -> AsyncIterator[tuple[SipLeg, Phone]]:
     """A leg that is up, on a slot that has been used before. phase_s: between the worker's beat and the media clock."""
     memory = RingMemory.make(3, rate)
     slot, gateway = memory.slot(1), memory.slot(1)
     slot.clear()
     phone = Phone(gateway)
-    leg = phone.leg = SipLeg(7, slot, inbound(OFFER, "agent", rate), phone, clock(), domain="pbx.example.com")
+    leg = phone.leg = SipLeg(7, slot, inbound(OFFER, "agent", rate), phone, clock(), domain="pbx.example.com", **facts)
     tick = Tick(leg.beat)
     tick.start()
     await asyncio.sleep(phase_s)

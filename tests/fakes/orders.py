@@ -58,7 +58,7 @@ class MemoryCall:
     async def end(self) -> None:
         self.ended += 1
 
-    async def transfer(self, target: str) -> None:
+    async def transfer(self, target: str, brief: str | None = None) -> None:
         self.transfers.append(target)
 
     async def send_digits(self, keys: str) -> None:

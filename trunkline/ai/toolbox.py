@@ -22,7 +22,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "null": (type(None),),
 }
-TRANSFER_S = 75.0  # a telephone rings for as long as it rings
+TRANSFER_S = 180.0  # a telephone rings for as long as it rings
 MOST_OF_ONE_ITEM = 100
 
 
@@ -359,14 +359,19 @@ def _transfer_tool(transfer_to: str) -> Tool:
         target = str(request.arguments.get("target") or transfer_to)
         if not target:
             raise ToolError("target: calls cannot be transferred on this line; offer to take a message.")
-        await request.call.transfer(target)
+        if request.arguments.get("warm"):
+            await request.call.transfer(target, str(request.arguments.get("brief") or ""))
+        else:
+            await request.call.transfer(target)
         return {"status": "transferred"}
 
     target: Json = {"type": "string", "maxLength": 120, "description": "E.164 number or SIP URI; empty: the usual one"}
+    warm: Json = {"type": "boolean", "description": "tell the person what it is about before the caller is put through"}
+    brief: Json = {"type": "string", "maxLength": 1000, "description": "what the person is told, if warm"}
     return Tool(
         "transfer_call",
         "Hand the caller to a person.",
-        _schema(target=target),
+        _schema(target=target, warm=warm, brief=brief),
         transfer_call,
         timeout=TRANSFER_S,
         effect="write",

@@ -29,8 +29,9 @@ class CallControl(Protocol):
         """Hang up once what is being said has been heard."""
         ...
 
-    async def transfer(self, target: str) -> None:
-        """Hand the caller to `target` (E.164 or SIP URI); refused with ToolError unless policy allows it."""
+    async def transfer(self, target: str, brief: str | None = None) -> None:
+        """Hand the caller to `target` (E.164 or SIP URI); refused with ToolError unless policy allows it. `brief`: the
+        person there hears it first, and may decline, while the caller stays here."""
         ...
 
     async def send_digits(self, keys: str) -> None:

@@ -1,7 +1,11 @@
 """What some legs can do beyond `CallLeg`: hand the caller on, send keys as keys, tell how good the line is."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from trunkline.bridge.leg import CallLeg
+
+How: TypeAlias = Literal["", "refer", "replaces", "bridged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +15,13 @@ class Transferred:
     done: bool  # the caller talks to the target, or rings there without us
     code: int = 0  # the far end's own, 0 when it said none
     reason: str = ""
+    how: How = ""  # done by the far end (REFER, with Replaces for two calls of ours), or by us, who carry both lines on
+    refused: bool = False  # the far end does no such thing: there may be another way
+
+    @property
+    def joined(self) -> bool:
+        """Both lines are still ours, and end together."""
+        return self.done and self.how == "bridged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +52,19 @@ class TelephonyLeg(Protocol):
         """Ask the far end to call `target` (number or SIP URI) in our place. Who may be called is not decided here."""
         ...
 
-    def send_digits(self, keys: str) -> None:
-        """Keys of 0-9 * # A-D for the far end, as events where it takes them. Returns at once."""
+    async def place(self, target: str) -> CallLeg:
+        """A second call, to `target`, by the same line: it rings. To be ended by whoever asked, or joined.
+
+        Raises AdmissionError and CarrierError when it cannot be placed.
+        """
+        ...
+
+    async def join(self, other: CallLeg) -> Transferred:
+        """Let this far end and that of `other`, which `place` gave and which is up, talk to each other."""
+        ...
+
+    def send_digits(self, keys: str) -> bool:
+        """Keys of 0-9 * # A-D for the far end. Returns at once; False: it takes none but tones in the audio."""
         ...
 
     def quality(self) -> LineQuality | None:

@@ -3,8 +3,9 @@ this call and is logged once."""
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 from trunkline.ai.session import AiProvider, Brief
 from trunkline.ai.tools import Tool
 from trunkline.bridge.leg import CallLeg
+from trunkline.calls.briefing import Briefing
 from trunkline.calls.conversation import Conversation
 from trunkline.calls.events import CallEnded, Note, Observer
 from trunkline.calls.goodbye import say_goodbye
@@ -56,6 +58,7 @@ class Desk:
     failure: Failure = field(default_factory=Failure)
     phrases: Mapping[str, Phrases] = field(default_factory=dict)  # by agent: what can be said without a session
     transfer_to: Sequence[str] = ()  # numbers, patterns, SIP addresses
+    lend: Callable[[AiProvider], AbstractContextManager[None]] = lambda _provider: nullcontext()  # for a session more
     paces: dict[str, Pace] = field(default_factory=dict)  # by agent: how long its callers wait
 
 
@@ -85,6 +88,8 @@ class Call:
             pace=desk.paces.setdefault(agent_name, Pace()),
             transfer_to=desk.transfer_to,
         )
+        briefing = Briefing(setting, self.journal, desk.clock, desk.lend)
+        setting = replace(setting, briefing=briefing)
         self.conversation = Conversation(leg, setting, self.journal, desk.clock, self._recording)
 
     def refuse(self, why: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from trunkline.bridge.telephony import Transferred
 from trunkline.errors import ToolError
@@ -45,6 +45,8 @@ class Transfer:
     """Hand the caller to `target`; `result` is there when that is done, or was not possible."""
 
     target: str
+    brief: str | None = None  # the person there hears it first, and may decline; None: the caller is there at once
+    sorry: bool = False  # nobody waits who would tell the caller that it did not work
     result: "asyncio.Future[Transferred]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def end(self, result: Transferred) -> None:
@@ -56,6 +58,18 @@ class Transfer:
 Request: TypeAlias = Close | Say | SendDigits | HangUp | Transfer
 
 
+class Phone(Protocol):
+    """What the call's line can do for a tool."""
+
+    def transfer(self, target: str, brief: str | None = None) -> Transfer:
+        """Begin one. Raises ToolError where that cannot be."""
+        ...
+
+    def no_keys(self) -> str:
+        """Why keys cannot be sent now, "" when they can."""
+        ...
+
+
 class Control:
     """The `CallControl` of one call."""
 
@@ -65,14 +79,13 @@ class Control:
         caller: str,
         tenant: str,
         ask: Callable[[Request], None],
-        transfer: Callable[[str], Transfer],
+        phone: Phone,
     ) -> None:
-        """transfer: begins one; raises ToolError where that cannot be."""
         self._call_id = call_id
         self._caller = caller
         self._tenant = tenant
         self._ask = ask
-        self._transfer = transfer
+        self._phone = phone
 
     @property
     def call_id(self) -> str:
@@ -93,17 +106,22 @@ class Control:
         """Hang up once what is being said has been heard, and a last sentence, if one begins at once."""
         self._ask(Close())
 
-    async def transfer(self, target: str) -> None:
-        """Hand the caller to `target`; returns once they are there. ToolError when the line cannot, when the target is
-        not allowed, or when it does not take the call: then the caller is still with us."""
-        result = await self._transfer(target).result
+    async def transfer(self, target: str, brief: str | None = None) -> None:
+        """Hand the caller to `target`, who hears `brief` first if there is one; returns once they are there.
+
+        ToolError when the line cannot, when the target is not allowed, or when it does not take the call: then the
+        caller is still with us.
+        """
+        result = await self._phone.transfer(target, brief).result
         if not result.done:
             why = f"{result.code or ''} {result.reason}".strip() or "no answer"
             raise ToolError(f"The transfer did not work ({why}); the caller is still on the line.")
 
     async def send_digits(self, keys: str) -> None:
-        """Send keys to the far end. ToolError when one is not a key of a telephone, or there are too many."""
+        """Send keys to the far end. ToolError on hold, for what is no key of a telephone, and for too many."""
         wrong = sorted(set(keys) - KEYS)
         if wrong or not 0 < len(keys) <= MOST_KEYS:
             raise ToolError(f"keys: {keys!r} must be 1 to {MOST_KEYS} of 0-9 * # A-D")
+        if refusal := self._phone.no_keys():
+            raise ToolError(refusal)
         self._ask(SendDigits(keys))

@@ -28,6 +28,7 @@ from trunkline.bridge.leg import Answered, CallLeg, Digit, Ended, Held, Moved, O
 from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDigits, Transfer
 from trunkline.calls.ears import Ears
 from trunkline.calls.events import CallerSilent, CallerSpeaking, KeyPressed
+from trunkline.calls.handover import TransferOver
 from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone
 from trunkline.calls.inbox import Inbox
 from trunkline.calls.journal import Journal
@@ -40,7 +41,7 @@ from trunkline.calls.sentences import Kind
 from trunkline.calls.session_life import SessionUp, resumed
 from trunkline.calls.session_line import SessionLine
 from trunkline.calls.speech import Reply, Speech, Verdict
-from trunkline.calls.telephone import Telephone, TransferOver
+from trunkline.calls.telephone import Telephone
 from trunkline.calls.toolbench import Toolbench
 from trunkline.clock import Clock
 from trunkline.outcome import EndCause, Fault, Outcome
@@ -69,8 +70,8 @@ class Conversation:
         self._last_words: LastWords | None = None  # being said: the call is given up
         self._policy = Policy(setting.limits, clock.monotonic(), protect_greeting=setting.protect_greeting)
         self._scribe = Scribe(journal)
-        self.telephone = Telephone(leg, setting.transfer_to, self._own, self._scribe, self._post)
-        control = Control(self._brief.call_id, self._brief.caller, setting.tenant, self.ask, self.telephone.transfer)
+        self.telephone = Telephone(leg, setting, self._own, self._scribe, self._post, clock)
+        control = Control(self._brief.call_id, self._brief.caller, setting.tenant, self.ask, self.telephone)
         self._tools = Toolbench(self._brief.tools, control, journal, clock, self._tool_done, self.ask)
         self._group: asyncio.TaskGroup
         self._pumps: list[asyncio.Task[None]] = []
@@ -116,8 +117,6 @@ class Conversation:
         finally:
             self._speech.abandon()
         return outcome
-
-    # ── tasks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_pumps(self) -> None:
         self._pumps = [
@@ -192,8 +191,6 @@ class Conversation:
                 await self._line.tell(lambda session: session.prompt("goodbye"))
             case Finish(cause=cause):
                 return Outcome(cause, _FAULTS.get(cause, "nobody"))
-            case None:
-                pass
         if self._line.number and self._policy.closing is None:
             self._hold_on(now, heard_until, busy=audible or busy)
         return None
@@ -216,7 +213,7 @@ class Conversation:
                 self._begin()
             case Ringing() | Held() | Resumed() | Moved() | SendDigits() | Transfer() | TransferOver():
                 self._policy.active(at)
-                return self.telephone.take(item, at, self._turn)
+                return self._telephoned(self.telephone.take(item, at, self._turn))
             # the session
             case CallerStartedSpeaking():
                 await self._caller_started(item, at)
@@ -360,8 +357,6 @@ class Conversation:
                 self._open_session()
             case GiveUp(reason=reason):
                 self._give_up(reason, now)
-            case None:
-                pass
 
     def _give_up(self, reason: str, now: float) -> None:
         """Last words, then the end. From here on only a hang-up counts."""
@@ -371,6 +366,15 @@ class Conversation:
         after = afterwards(self._setting.failure.after_failure, number_known=bool(caller), can_transfer=False)
         outcome = Outcome(EndCause.PROVIDER_FAILED, "provider", reason[:80])
         self._last_words = self._own.last(outcome, after, self._turn, now, caller)
+
+    def _telephoned(self, outcome: Outcome | None) -> Outcome | None:
+        """A caller who talks to somebody else on our lines is still there: the agent leaves, the call goes on."""
+        if outcome is None or not self.telephone.joined:
+            return outcome
+        self._line.let_go()
+        self._speech.abandon()
+        self._last_words = LastWords(outcome, "", float("inf"))
+        return None
 
     async def _take_last(self, item: Item, at: float) -> Outcome | None:
         """While the last words are said: they are protected, keys and sessions are over."""
@@ -385,11 +389,7 @@ class Conversation:
                 self._journal.emit(KeyPressed(self._journal.at(at), key))
             case Oddity():
                 self._scribe.fact(item, at)
-            case _:
-                pass
         return None
-
-    # ── tools ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _tool_wanted(self, call: ToolCall) -> None:
         if result := self._tools.want(self._group, call, self._line.number):

@@ -32,7 +32,7 @@ async def say_goodbye(leg: CallLeg, outcome: Outcome, *, told: bool = False) -> 
 
 async def _play(leg: CallLeg, tone: ToneName) -> None:
     codec = leg.info.codec
-    payload = codec.encoder().encode(progress_tone(tone, _country(leg.info.to), TONE_S, codec.rate))
+    payload = codec.encoder().encode(progress_tone(tone, country_of(leg.info.to), TONE_S, codec.rate))
     frame = codec.bytes_per_second * leg.info.frame_ms // 1000
     step = frame * max(1, _CHUNK_MS // leg.info.frame_ms)
     for at in range(0, len(payload) - frame + 1, step):
@@ -43,7 +43,8 @@ async def _play(leg: CallLeg, tone: ToneName) -> None:
         await asyncio.sleep(leg.info.lead_s)
 
 
-def _country(number: str) -> Country:
+def country_of(number: str) -> Country:
+    """Whose tones a line there is used to."""
     if number.startswith("+1"):
         return "us"
     return "in" if number.startswith("+91") else "eu"

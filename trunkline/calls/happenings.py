@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from trunkline.ai.session import AiEvent, AiProvider, Brief
+from trunkline.ai.session import AiEvent, AiProvider
+from trunkline.ai.session import Brief as Opening
 from trunkline.ai.tools import ToolResult
 from trunkline.bridge.leg import LegEvent
 from trunkline.calls.control import Request
+from trunkline.calls.handover import Brief, TransferOver
 from trunkline.calls.pace import Pace
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.session_life import SessionUp
-from trunkline.calls.telephone import TransferOver
 from trunkline.config import Failure, Limits
 
 
@@ -49,7 +50,7 @@ class Setting:
     """What a conversation is held with."""
 
     provider: AiProvider
-    brief: Brief
+    brief: Opening
     limits: Limits
     tenant: str = "default"
     protect_greeting: bool = False
@@ -57,3 +58,4 @@ class Setting:
     phrases: Phrases = field(default_factory=dict)  # what can be said without a session
     pace: Pace = field(default_factory=Pace)  # of the agent's calls
     transfer_to: Sequence[str] = ()  # where calls may be transferred
+    briefing: Brief | None = None  # for warm transfers

@@ -8,10 +8,11 @@ from trunkline.calls.lifeline import After
 from trunkline.calls.sentences import Kind, Phrases
 from trunkline.calls.speech import Reply, Speech
 from trunkline.codecs.codec import Codec
-from trunkline.codecs.tones import dtmf
+from trunkline.codecs.tones import Country, dtmf, progress_tone
 from trunkline.outcome import Outcome
 
 LONGEST_LAST_WORDS_S = 20.0  # behind what was being said already
+RING_S = 1.0  # of one ring
 PAUSE_S = 0.3  # between two sentences
 AFTER_S = 0.3  # between the last word heard and the hang-up
 
@@ -72,6 +73,16 @@ class OwnWords:
         """Play keys of a telephone to the far end."""
         key = self._begun(turn)
         self._speech.payload(key, self._codec.encoder().encode(dtmf(keys, self._codec.rate)))
+        self._speech.end(key)
+
+    def ring(self, country: Country, *, turn: int) -> None:
+        """Let the caller hear that it rings elsewhere, unless there is something to be heard already."""
+        if self._speech.audible():
+            return
+        key = self._begun(turn)
+        self._speech.payload(
+            key, self._codec.encoder().encode(progress_tone("ringback", country, RING_S, self._codec.rate))
+        )
         self._speech.end(key)
 
     def _begun(self, turn: int) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, LineQuality, Used
+from trunkline.calls.events import CallbackOwed, CallEnded, CallEvent, CallStarted, LineQuality, Note, Used
 from trunkline.calls.timeline import Timeline, of_record
 from trunkline.calls.turns import Turn, TurnFold
 
@@ -59,6 +59,8 @@ class RecordFold:
                     self._usage[f"{provider}.{unit}"] = self._usage.get(f"{provider}.{unit}", 0.0) + amount
             case CallbackOwed():
                 self._labels[CALLBACK] = "owed"
+            case Note(kind="transferred", text=how) if how:
+                self._labels["transferred_by"] = how
             case LineQuality():
                 self._labels.update(_line(event))
             case CallEnded():

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -156,7 +157,7 @@ class Switchboard:
         self._default_profile = default_profile or next(iter(providers), "")
         self._desk = Desk(
             limits, store, tools or {}, clock, observers, worker, data_dir, failure or Failure(), phrases or {},
-            transfer_to,
+            transfer_to, self._lend,
         )  # fmt: skip
         self._calls: dict[str, Call] = {}
         self._room: Room = room or OwnRoom(limits.max_calls)
@@ -250,6 +251,16 @@ class Switchboard:
         self._room.leave()
         self._release(seat.provider)
 
+    @contextmanager
+    def _lend(self, provider: AiProvider) -> Iterator[None]:
+        """Room for one session more of a call that has a seat. Raises AdmissionError."""
+        profile = next(name for name, known in self._providers.items() if known is provider)
+        self._reserve(profile)
+        try:
+            yield
+        finally:
+            self._release(profile)
+
     def _route(self, number: str, carrier: str) -> routing.Match:
         return routing.match(number, carrier, self._routes, self._default_agent)
 
@@ -325,24 +336,27 @@ class Switchboard:
         call.conversation.ask(Say(text))
         return True
 
-    def transfer(self, call_id: str, target: str) -> str | None:
-        """Hand the caller on, once what is being said was heard. Why that cannot be; "": it is tried; None: there is no
-        such call here."""
+    def transfer(self, call_id: str, target: str, brief: str | None = None) -> str | None:
+        """Hand the caller on, once what is being said was heard; with `brief`, once the person there has heard that and
+        agreed. Why that cannot be; "": it is tried; None: there is no such call here."""
         call = self._calls.get(call_id)
         if call is None:
             return None
         try:
-            call.conversation.telephone.transfer(target)
+            call.conversation.telephone.transfer(target, brief, sorry=True)
         except ToolError as refused:
             return str(refused)
         return ""
 
-    def send_digits(self, call_id: str, keys: str) -> bool:
-        """Send keys to the far end. False when there is no such call here."""
+    def send_digits(self, call_id: str, keys: str) -> str | None:
+        """Send keys to the far end. Why that cannot be; "": they are sent; None: there is no such call here."""
         call = self._calls.get(call_id)
-        if call:
+        if call is None:
+            return None
+        refusal = call.conversation.telephone.no_keys()
+        if not refusal:
             call.conversation.ask(SendDigits(keys))
-        return call is not None
+        return refusal
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,32 +5,29 @@ money. A transfer waits until what is being said was heard.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 from trunkline.bridge.leg import CallLeg, Held, Moved, Resumed, Ringing
 from trunkline.bridge.targets import may_transfer
 from trunkline.bridge.telephony import TelephonyLeg, Transferred
-from trunkline.calls.control import SendDigits, Transfer
+from trunkline.calls.control import Say, SendDigits, Transfer
 from trunkline.calls.events import LineQuality
+from trunkline.calls.goodbye import country_of
+from trunkline.calls.handover import Handover, TransferOver
+from trunkline.calls.happenings import Setting
 from trunkline.calls.journal import Journal
 from trunkline.calls.own_words import OwnWords
 from trunkline.calls.scribe import Scribe
+from trunkline.clock import Clock
 from trunkline.errors import ToolError
 from trunkline.outcome import EndCause, Outcome
 
 SETTLE_S: Final = 0.5  # a sentence may still begin within this
 LONGEST_WORDS_S: Final = 8.0  # what is being said then is cut
 INF: Final = float("inf")
+SORRY: Final = "I am sorry, I could not reach them. I am still here: is there anything else that I can do for you?"
 CANNOT: Final = "Calls cannot be transferred on this line. Offer to take a message or a call back instead."
-
-
-@dataclass(frozen=True, slots=True)
-class TransferOver:
-    """A transfer was done, or not."""
-
-    result: Transferred
 
 
 class Telephone:
@@ -39,14 +36,22 @@ class Telephone:
     def __init__(
         self,
         leg: CallLeg,
-        allowed: Sequence[str],
+        setting: Setting,
         own: OwnWords,
         scribe: Scribe,
-        post: Callable[[Transfer | TransferOver], None],
+        post: Callable[[Say | Transfer | TransferOver], None],
+        clock: Clock,
     ) -> None:
-        """allowed: numbers, patterns with `*`, SIP addresses; post: hands something to the mind."""
+        """post: hands something to the mind."""
         self._leg = leg if isinstance(leg, TelephonyLeg) else None
-        self._allowed = allowed
+        self._country = country_of(leg.info.to)
+        self._allowed = setting.transfer_to
+        self._briefing = setting.briefing
+        self._clock = clock
+        self._handover: Handover | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._turn = 0
+        self.joined = False  # the caller talks to somebody else on lines of ours, and the call goes on
         self._own = own
         self._scribe = scribe
         self._post = post
@@ -70,11 +75,15 @@ class Telephone:
             return f"target: calls may not be transferred to {target!r}. Offer to take a message instead."
         return "A transfer is going on already." if self._wanted is not None else ""
 
-    def transfer(self, target: str) -> Transfer:
-        """Ask the mind for it. Raises ToolError with the refusal."""
+    def no_keys(self) -> str:
+        """Why keys would not be heard; "" when they can be sent."""
+        return "The far end has put the call on hold: no key would be heard." if self._held else ""
+
+    def transfer(self, target: str, brief: str | None = None, *, sorry: bool = False) -> Transfer:
+        """Ask the mind for it. sorry: tell the caller if it does not work. Raises ToolError with the refusal."""
         if refusal := self.refusal(target):
             raise ToolError(refusal)
-        transfer = Transfer(target)
+        transfer = Transfer(target, brief, sorry)
         self._asked.append(transfer)
         self._post(transfer)
         return transfer
@@ -83,13 +92,14 @@ class Telephone:
         self, item: Ringing | Held | Resumed | Moved | SendDigits | Transfer | TransferOver, now: float, turn: int
     ) -> Outcome | None:
         """What happened, or is asked for. The call's outcome when the caller is in other hands now."""
+        self._turn = turn
         match item:
             case SendDigits(keys=keys):
                 self._keys(keys, turn)
             case Transfer():
                 self._want(item, now)
-            case TransferOver(result=result):
-                return self._over(result)
+            case TransferOver(result=result, sorry=sorry):
+                return self._over(result, sorry=sorry)
             case Moved(target=target):
                 self._scribe.note("moved", target)
             case _:
@@ -109,11 +119,13 @@ class Telephone:
             self._look_at = now + 0.1
             return
         self._going, self._look_at = True, INF
-        group.create_task(self._transfer(self._wanted), name="transfer")
+        self._task = group.create_task(self._transfer(self._wanted), name="transfer")
 
     def stop(self) -> None:
         """The call is over: what has not begun never will."""
         self._look_at = INF
+        if self._task is not None and self._handover is not None and self._handover.by_ourselves:
+            self._task.cancel()
         for transfer in self._asked:
             if transfer is not self._wanted or not self._going:
                 transfer.end(Transferred(False, reason="the call is over"))
@@ -126,29 +138,40 @@ class Telephone:
 
     def _keys(self, keys: str, turn: int) -> None:
         """For the far end: as what they are where the line can, else as tones."""
+        if self._held:
+            self._scribe.note("digits_refused", str(len(keys)))
+            return
         self._scribe.note("digits_sent", str(len(keys)))
-        if self._leg is not None:
-            self._leg.send_digits(keys)
-        else:
+        if self._leg is None or not self._leg.send_digits(keys):
             self._own.keys(keys, turn=turn)
 
     def _want(self, transfer: Transfer, now: float) -> None:
         if refusal := self.refusal(transfer.target):
             transfer.end(Transferred(False, reason=refusal))
             return
-        self._scribe.note("transfer", transfer.target)
+        self._scribe.note("transfer" if transfer.brief is None else "warm_transfer", transfer.target)
         self._wanted, self._since, self._look_at = transfer, now, now + SETTLE_S
 
-    def _over(self, result: Transferred) -> Outcome | None:
+    def _over(self, result: Transferred, *, sorry: bool) -> Outcome | None:
         self._wanted, self._going = None, False
         if result.done:
-            self._scribe.note("transferred")
+            self._scribe.note("transferred", result.how)
+            self.joined = result.joined
             return Outcome(EndCause.COMPLETED, "nobody", "transferred")
         self._scribe.note("transfer_failed", f"{result.code or ''} {result.reason}".strip())
+        if sorry:
+            self._post(Say(SORRY))
         return None
 
     async def _transfer(self, transfer: Transfer) -> None:
         assert self._leg is not None
-        result = await self._leg.transfer(transfer.target)
-        transfer.end(result)
-        self._post(TransferOver(result))
+        self._handover = Handover(self._leg, self._ring, self._briefing, self._clock)
+        result = Transferred(False, reason="the call is over")
+        try:
+            result = await self._handover.run(transfer)
+        finally:
+            transfer.end(result)
+        self._post(TransferOver(result, transfer.sorry))
+
+    def _ring(self) -> None:
+        self._own.ring(self._country, turn=self._turn)

@@ -9,12 +9,13 @@ from tests.unit.calls.fakes import FakeLeg, Line, now, until
 from tests.virtual_time import virtual
 from trunkline.ai.session import ToolCall
 from trunkline.ai.tools import Json, Tool, ToolRequest
-from trunkline.bridge.leg import Held, Resumed
+from trunkline.bridge.leg import CallLeg, Held, Resumed
 from trunkline.bridge.targets import may_transfer, usual_target
 from trunkline.bridge.telephony import LineQuality, Transferred
 from trunkline.calls.events import Note
 from trunkline.calls.telephone import CANNOT
 from trunkline.config import Limits
+from trunkline.errors import AdmissionError
 from trunkline.metrics import Metrics
 
 ALLOWED = ("+918069000000", "+9198*", "sip:*@pbx.example.com")
@@ -30,6 +31,11 @@ class TelephoneLeg(FakeLeg):
         self.transfers: list[tuple[float, str]] = []
         self.keys: list[str] = []
         self.told: LineQuality | None = None
+        self.events_taken = True
+        self.placed: list[tuple[float, str]] = []
+        self.second: CallLeg | Exception = AdmissionError("all 4 SIP lines are taken")
+        self.joining = Transferred(True, how="bridged")
+        self.joined_at: float | None = None
 
     async def transfer(self, target: str) -> Transferred:
         self.transfers.append((now(), target))
@@ -42,8 +48,20 @@ class TelephoneLeg(FakeLeg):
             gone.cancel()
         return Transferred(False, reason="gone") if over else self.result
 
-    def send_digits(self, keys: str) -> None:
-        self.keys.append(keys)
+    async def place(self, target: str) -> CallLeg:
+        self.placed.append((now(), target))
+        if isinstance(self.second, Exception):
+            raise self.second
+        return self.second
+
+    async def join(self, other: CallLeg) -> Transferred:
+        self.joined_at = now()
+        return self.joining
+
+    def send_digits(self, keys: str) -> bool:
+        if self.events_taken:
+            self.keys.append(keys)
+        return self.events_taken
 
     def quality(self) -> LineQuality | None:
         return self.told
@@ -161,14 +179,14 @@ async def test_a_hang_up_during_the_transfer_ends_the_call() -> None:
 async def test_keys_are_events_on_a_telephone_line_and_tones_elsewhere() -> None:
     leg = TelephoneLeg()
     async with line(leg) as made:
-        assert made.board.send_digits(made.board.live()[0].id, "12#")
+        assert made.board.send_digits(made.board.live()[0].id, "12#") == ""
         await until(1)
         assert (leg.keys, leg.sent) == (["12#"], [])
-        assert not made.board.send_digits("call_x", "1")
+        assert made.board.send_digits("call_x", "1") is None
     other = FakeLeg()
     async with line(other) as made:
         began = now()
-        assert made.board.send_digits(made.board.live()[0].id, "12#")
+        assert made.board.send_digits(made.board.live()[0].id, "12#") == ""
         await until(began + 1)
         assert other.sent
     assert notes(made) == [("digits_sent", "3")]

@@ -35,7 +35,7 @@ from trunkline.bridge.sip.identity import shown
 from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.options import Options, Trunk
 from trunkline.bridge.sip.registry import Registry
-from trunkline.bridge.sip.sip_text import SipText, told
+from trunkline.bridge.sip.sip_text import SipText, able, told
 from trunkline.bridge.sip.stream import quality
 from trunkline.errors import ConfigError
 
@@ -137,19 +137,28 @@ class Calls:
             leg.call.xfer(target(message.target, self._accounts.trunks.get(leg.trunk)), prm)
 
     def _join(self, leg: Leg, message: wire.Join) -> None:
-        other = self._registry.legs.get(message.other)
-        if other is None or other.link is not leg.link or other is leg:
+        other = self._registry.find(message.other)
+        if other is None or other.link is not leg.link or other is leg or not (leg.media and other.media):
             self._count("late")
+            self.end(leg, "gateway", 0, "not joined")  # their worker has let go of both
             return
         for one in (leg, other):
             one.call.unwire()
         leg.call.partner, other.call.partner = (other.call, leg.call) if message.on else (None, None)
         for one in (leg, other):
             one.call.wire()
+        self._count("joined")
+
+    def _part(self, leg: Leg) -> None:
+        """Who is joined with it goes with it."""
+        partner = leg.call.partner
+        other = self._registry.legs.get(partner.number) if partner is not None else None
+        if other is not None:
+            self.end(other, "us", 0, "joined")
 
     def _keys(self, leg: Leg, message: wire.SendDigits, now: float) -> None:
-        method = message.method
-        if method in ("auto", "inband"):
+        method: str = message.method
+        if method == "auto":
             method = "rfc4733" if leg.stream is not None and leg.stream.digits else "info"
         due = max([now, *(at for at, _, _ in leg.keys)])
         for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
@@ -243,6 +252,7 @@ class Calls:
         elif event.state > EARLY and event.text and not leg.answered:
             leg.answered, leg.deadline = True, None
             leg.headers = {} if leg.inbound else told(text)
+            leg.can = able(leg.text if leg.inbound else text)
             leg.rx_changed = now
             self._journal.note(dialogs.called(leg.text, text, leg.source) if leg.inbound else dialogs.placed(text))
         if event.state == CONFIRMED:
@@ -272,9 +282,10 @@ class Calls:
 
     def _told_up(self, leg: Leg) -> wire.Up:
         found = leg.stream
+        refer, replaces = leg.can
         if found is None:
-            return wire.Up(leg.number, "", digits=False, headers=leg.headers)
-        return wire.Up(leg.number, found.codec, found.srtp, found.digits, found.remote, leg.headers)
+            return wire.Up(leg.number, "", digits=False, headers=leg.headers, refer=refer, replaces=replaces)
+        return wire.Up(leg.number, found.codec, found.srtp, found.digits, found.remote, leg.headers, refer, replaces)
 
     def _tell(self, leg: Leg, message: wire.ToWorker) -> None:
         if leg.link is not None and leg.taken and not leg.told_gone:
@@ -293,6 +304,7 @@ class Calls:
         unanswered = leg.inbound and not leg.answered
         code = 0 if not unanswered else code if 400 <= code < 700 else 480
         legs.hang_up(leg, code, (headers or {}).items())
+        self._part(leg)
 
     def _over(self, leg: Leg, event: State, now: float) -> None:
         """pjsip knows of it no more."""
@@ -303,6 +315,7 @@ class Calls:
             self._referrals.adopt(leg, leg.refers)  # it has left, as one may who has handed a call on
         if leg.by == "far" and leg.answered and event.code == 408:
             leg.by, leg.note = "gateway", "session timer" if leg.confirmed else "no ACK"
+        self._part(leg)
         leg.quality = event.quality or leg.quality
         if not leg.inbound and (leg.answered or leg.by == "far"):
             code = 200 if leg.answered else event.code

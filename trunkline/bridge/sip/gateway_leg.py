@@ -52,6 +52,7 @@ class Leg:
     quality: wire.Quality | None = None
     last_key: tuple[str, bool, float] = ("", False, -10.0)
     keys: list[tuple[float, str, str]] = field(default_factory=list)  # due, digits, method
+    can: tuple[bool, bool] = (True, False)  # REFER, Replaces: by what the far end said
     confirmed: bool = False  # the ACK is there
     reason: str = ""  # to be told instead of pjsip's
     ending: float | None = None  # seconds left for the far end's word on our BYE, once it was said

@@ -8,7 +8,8 @@ takes nothing for `STALL_S` (media_lost, ours), our own `end(cause)`.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import structlog
 
@@ -16,6 +17,7 @@ from trunkline.bridge.dialect import WireAudio
 from trunkline.bridge.ear import Ear
 from trunkline.bridge.leg import (
     Answered,
+    CallLeg,
     Digit,
     Ended,
     Held,
@@ -36,6 +38,7 @@ from trunkline.bridge.telling import FAULTS, Telling
 from trunkline.bridge.timers import Naps
 from trunkline.clock import Clock
 from trunkline.codecs.frame import AudioFrame
+from trunkline.errors import CarrierError
 from trunkline.outcome import EndCause, Outcome
 
 GOODBYE_S = 2.0  # from our BYE to the gateway's last word
@@ -53,6 +56,10 @@ class Line(Protocol):
         """Hand over; nothing when the gateway is away."""
         ...
 
+    async def dial(self, to: str, *, trunk: str = "", display: str = "") -> "SipLeg":
+        """Place a call. Raises AdmissionError and CarrierError."""
+        ...
+
 
 class SipLeg:
     """`CallLeg` and `TelephonyLeg`. Made by `GatewayLine`, for the loop that owns the call."""
@@ -67,14 +74,22 @@ class SipLeg:
         *,
         overrides: Mapping[int, EndCause] | None = None,
         domain: str = "",
+        refer: bool = True,
+        dtmf: Literal["auto", "rfc4733", "info", "inband"] = "auto",
     ) -> None:
-        """overrides: the trunk's meanings of codes; domain: where numbers that a call is transferred to live."""
+        """Of its trunk: overrides: meanings of codes; domain: where numbers that a call is transferred to live; refer:
+        it may be asked for transfers; dtmf: how it takes keys, "auto": events if the call has them, else tones."""
         self.call = call
         self._info = info
         self._line = line
         self._clock = clock
         self._overrides = overrides
         self._domain = domain
+        self._able = (refer, False)  # to take REFER, to have a call of ours replaced
+        self._dtmf = dtmf
+        self._digits = True  # RFC 4733 was negotiated
+        self._partner: SipLeg | None = None  # joined with it: what is said here is not ours any more
+        self._accepted = False  # our REFER was
         self._slot = slot
         self._frame_bytes = info.codec.bytes_per_second * FRAME_MS // 1000
         self._most = round(info.lead_s * 1000) // FRAME_MS - 1  # frames that may wait while another is sent
@@ -130,8 +145,8 @@ class SipLeg:
 
     def send(self, payload: bytes) -> None:
         """payload: whole frames; a broken one is filled up with silence and counted."""
-        if self._over or self._ending is not None:
-            self._count("sent_after_end")
+        if self._over or self._ending is not None or self._partner is not None:
+            self._count("sent_after_join" if self._partner else "sent_after_end")
             return
         if missing := -len(payload) % self._frame_bytes:
             self._count("padded_bytes", missing)
@@ -158,7 +173,7 @@ class SipLeg:
 
     def playing(self) -> bool:
         """True while something of ours waits for the phone."""
-        return not self._over and self._slot.waiting > 0
+        return not self._over and self._partner is None and self._slot.waiting > 0
 
     async def end(self, cause: EndCause) -> None:
         """CANCEL, a final answer or BYE, by the call's state; within GOODBYE_S. Idempotent."""
@@ -180,15 +195,42 @@ class SipLeg:
 
     async def transfer(self, target: str) -> Transferred:
         """REFER the far end to `target`; when it has called it, or could not."""
-        if self._over or self._refer is not None:
-            return Transferred(False, reason="the call is over" if self._over else "a transfer is going on")
         try:
-            uri = profile.target_uri(target, self._domain)
+            return await self._ask(sip.Refer(self.call, profile.target_uri(target, self._domain)))
         except ValueError as wrong:
             return Transferred(False, reason=str(wrong))
-        self._refer = asyncio.get_running_loop().create_future()
+
+    async def place(self, target: str) -> "SipLeg":
+        """A second call, by the same trunk; the caller's number is its display name there."""
+        trunk = self._info.parameters.get("trunk", "")
         try:
-            self._line.send(sip.Refer(self.call, uri))
+            to = profile.plain(target) if trunk else profile.target_uri(target, self._domain)
+        except ValueError as wrong:
+            raise CarrierError(str(wrong), code="484") from None
+        return await self._line.dial(to, trunk=trunk, display=self._info.from_ if trunk else "")
+
+    async def join(self, other: CallLeg) -> Transferred:
+        """By REFER with Replaces where both far ends know them, else in the gateway, which carries both on."""
+        if not isinstance(other, SipLeg) or self._over or other._over:
+            return Transferred(False, reason="one of the two lines is gone")
+        if other._able[1]:
+            result = await self._ask(sip.Refer(self.call, "", replaces=other.call))
+            if result.done or self._over or other._over:
+                return replace(result, how="replaces") if result.done else result
+        for one, two in ((self, other), (other, self)):
+            one._cut()
+            one._partner = two
+        self._line.send(sip.Join(self.call, other.call))
+        return Transferred(True, how="bridged")
+
+    async def _ask(self, refer: sip.Refer) -> Transferred:
+        if self._over or self._refer is not None:
+            return Transferred(False, reason="the call is over" if self._over else "a transfer is going on")
+        if not self._able[0]:
+            return Transferred(False, reason="the far end takes no REFER", refused=True)
+        self._refer, self._accepted = asyncio.get_running_loop().create_future(), False
+        try:
+            self._line.send(refer)
             async with asyncio.timeout(TRANSFER_S):
                 return await self._refer
         except TimeoutError:
@@ -196,11 +238,14 @@ class SipLeg:
         finally:
             self._refer = None
 
-    def send_digits(self, keys: str) -> None:
-        """Keys for the far end."""
+    def send_digits(self, keys: str) -> bool:
+        """Keys for the far end, by events or INFO. False: it takes neither."""
+        if self._dtmf == "inband" or (self._dtmf != "info" and not self._digits):
+            return False
         if not self._over:
             self._count("digits_sent", len(keys))
-            self._line.send(sip.SendDigits(self.call, keys))
+            self._line.send(sip.SendDigits(self.call, keys, "info" if self._dtmf == "info" else "auto"))
+        return True
 
     async def up(self) -> bool:
         """Once it is answered: True; False when it ended before."""
@@ -253,7 +298,7 @@ class SipLeg:
                 self._tell(Played(label))
             if self._slot.waiting <= self._most:
                 self._rooms.wake()
-            elif not self._held and self._speaking.stuck_s(now) > STALL_S:
+            elif not self._held and self._partner is None and self._speaking.stuck_s(now) > STALL_S:
                 self._finish(profile.STALLED)
                 self._line.send(sip.Hangup(self.call))
         except Exception:  # a bug of ours ends this call and no other
@@ -270,6 +315,7 @@ class SipLeg:
         ear.fill(now)
 
     def _answered(self, up: sip.Up) -> None:
+        self._digits, self._able = up.digits, (self._able[0] and up.refer, up.replaces)
         if self.answered:  # told again after a re-INVITE
             return
         self.answered = True
@@ -289,9 +335,12 @@ class SipLeg:
             self._tell(Held() if on else Resumed())
 
     def _refer_progress(self, progress: sip.ReferProgress) -> None:
-        if progress.final and self._refer is not None and not self._refer.done():
+        if not progress.final:
+            self._accepted = True
+        elif self._refer is not None and not self._refer.done():
             done = 200 <= progress.code < 300
-            self._refer.set_result(Transferred(done, progress.code, progress.reason))
+            refused = not done and not self._accepted
+            self._refer.set_result(Transferred(done, progress.code, progress.reason, "refer" if done else "", refused))
 
     def _gone(self, gone: sip.Gone) -> None:
         self._finish(
@@ -319,6 +368,8 @@ class SipLeg:
         self._ear.close()
         self._rooms.wake()
         if self._refer is not None and not self._refer.done():
-            self._refer.set_result(Transferred(by_far, reason=outcome.code))
+            self._refer.set_result(Transferred(by_far, reason=outcome.code, how="refer" if by_far else ""))
+        if self._partner is not None and not self._partner._over:
+            self._line.send(sip.Hangup(self._partner.call))  # as the gateway does; it may not have joined them
         self._settled.set()
         self._done.set()

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -39,6 +39,8 @@ class Trunk:
 
     domain: str = ""  # where numbers live that its calls are transferred to
     outcomes: Mapping[int, EndCause] = field(default_factory=dict)  # its own meanings of codes
+    refer: bool = True  # it takes REFER
+    dtmf: Literal["auto", "rfc4733", "info", "inband"] = "auto"  # how it takes keys
 
 
 @dataclass(slots=True, eq=False)
@@ -322,8 +324,9 @@ class GatewayLine:
     def _leg(self, call: int, slot: int, info: LegInfo, trunk: Trunk) -> SipLeg:
         assert self._memory is not None
         leg = SipLeg(
-            call, self._memory.slot(slot), info, self, self._clock, overrides=trunk.outcomes, domain=trunk.domain
-        )
+            call, self._memory.slot(slot), info, self, self._clock,
+            overrides=trunk.outcomes, domain=trunk.domain, refer=trunk.refer, dtmf=trunk.dtmf,
+        )  # fmt: skip
         self._legs[call] = leg
         self._slot_of[call] = slot
         self._tick.start()

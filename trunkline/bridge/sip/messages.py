@@ -75,11 +75,11 @@ class Hangup(_Message, frozen=True):
 
 
 class SendDigits(_Message, frozen=True):
-    """Keys for the far end: RFC 4733 where it was negotiated, else INFO, else tones in the audio, said in the log."""
+    """Keys for the far end: "auto" is RFC 4733 where it was negotiated, else INFO. Tones are the worker's to play."""
 
     call: int
     digits: str  # of 0-9 * # A-D, and "," for a pause of half a second
-    method: Literal["auto", "rfc4733", "info", "inband"] = "auto"
+    method: Literal["auto", "rfc4733", "info"] = "auto"
 
 
 class Hold(_Message, frozen=True):
@@ -99,7 +99,10 @@ class Refer(_Message, frozen=True):
 
 
 class Join(_Message, frozen=True):
-    """Let the far ends of two calls hear each other, in the gateway; their rings fall silent (`on`) or come back."""
+    """Let the far ends of two calls hear each other, in the gateway; their rings fall silent (`on`) or come back.
+
+    They end together: when one is over the other hears BYE.
+    """
 
     call: int
     other: int
@@ -174,6 +177,8 @@ class Up(_Message, frozen=True):
     digits: bool = True  # RFC 4733 was negotiated
     remote: str = ""  # address of the far end's audio
     headers: Mapping[str, str] = {}  # of the 200, X-…
+    refer: bool = True  # nothing that it said rules REFER out (Allow)
+    replaces: bool = False  # an INVITE may take this call over (RFC 3891)
 
 
 class Held(_Message, frozen=True):

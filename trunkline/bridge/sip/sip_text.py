@@ -161,6 +161,13 @@ def parameter(uri: str, name: str) -> str | None:
     return None
 
 
+def able(text: SipText) -> tuple[bool, bool]:
+    """Whether its sender may know REFER (Allow does not rule it out), and knows Replaces (Supported, RFC 3891)."""
+    allowed = [method.upper() for method in text.all("allow")]
+    supported = [name.lower() for name in text.all("supported")]
+    return (not allowed or "REFER" in allowed), "replaces" in supported
+
+
 def told(text: SipText, also: Iterable[str] = ()) -> dict[str, str]:
     """The headers that concern a call's owner: X-…, and those named; first value, by the name as it was written."""
     wanted = {name.lower() for name in also}

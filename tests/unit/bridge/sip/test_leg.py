@@ -232,7 +232,7 @@ async def test_a_transfer_is_done_with_the_last_notify() -> None:
         await asyncio.sleep(1)
         assert not going.done()
         leg.told(sip.ReferProgress(7, 200, "OK", final=True))
-        assert await going == Transferred(True, 200, "OK")
+        assert await going == Transferred(True, 200, "OK", "refer")
 
 
 @virtual
@@ -242,11 +242,78 @@ async def test_a_refused_transfer_leaves_the_call_as_it_is() -> None:
         await asyncio.sleep(0)
         assert await leg.transfer("sip:other@pbx.example.com") == Transferred(False, 0, "a transfer is going on")
         leg.told(sip.ReferProgress(7, 603, "Decline", final=True))
-        assert await going == Transferred(False, 603, "Decline")
+        assert await going == Transferred(False, 603, "Decline", refused=True)
         await leg.room()
         leg.send(frame(leg, 1))
         await asyncio.sleep(0.1)
         assert len(phone.arrivals) == 1
+
+
+@virtual
+async def test_a_target_that_is_busy_is_no_refusal_of_the_far_end() -> None:
+    async with sip_leg() as (leg, _):
+        going = asyncio.create_task(leg.transfer("sip:desk@pbx.example.com"))
+        await asyncio.sleep(0)
+        leg.told(sip.ReferProgress(7, 202))
+        leg.told(sip.ReferProgress(7, 486, "Busy Here", final=True))
+        assert await going == Transferred(False, 486, "Busy Here")
+
+
+@virtual
+async def test_a_far_end_that_does_not_allow_refer_is_not_asked() -> None:
+    async with sip_leg() as (leg, phone):
+        leg.told(sip.Up(7, "PCMU/8000", refer=False))
+        assert (await leg.transfer("sip:desk@pbx.example.com")).refused
+        assert not phone.heard
+
+
+@virtual
+async def test_keys_are_tones_where_the_far_end_takes_no_events() -> None:
+    async with sip_leg() as (leg, phone):
+        leg.told(sip.Up(7, "PCMU/8000", digits=False))
+        assert not leg.send_digits("12")
+        assert not phone.heard
+        leg.told(sip.Up(7, "PCMU/8000", digits=True))
+        assert leg.send_digits("12")
+        assert phone.heard == [sip.SendDigits(7, "12")]
+    for dtmf, told in (("info", [sip.SendDigits(7, "12", "info")]), ("inband", [])):
+        async with sip_leg(dtmf=dtmf) as (leg, phone):
+            leg.told(sip.Up(7, "PCMU/8000", digits=dtmf == "inband"))
+            assert leg.send_digits("12") == bool(told)
+            assert phone.heard == told
+
+
+@virtual
+async def test_two_lines_are_joined_in_the_gateway_and_neither_is_ours_any_more() -> None:
+    async with sip_leg() as (leg, phone), sip_leg() as (other, elsewhere):
+        other.call = 8
+        await leg.room()
+        leg.send(frame(leg, 1))
+        assert await leg.join(other) == Transferred(True, how="bridged")
+        assert phone.heard == [sip.Join(7, 8)]
+        assert not leg.playing(), "what waited is heard by nobody"
+        leg.send(frame(leg, 2))
+        phone.standing = elsewhere.standing = True
+        await asyncio.sleep(20)
+        assert leg.counters["sent_after_join"] == 1
+        assert not leg._over, "nothing of ours is taken, and nothing needs to be"
+        phone.hang_up()
+        await asyncio.sleep(0.1)
+        assert phone.heard[-1] == sip.Hangup(8), "they end together, whoever failed to see to it"
+
+
+@virtual
+async def test_two_calls_are_joined_by_the_far_end_if_it_can() -> None:
+    for final, how in ((200, "replaces"), (603, "bridged"), (501, "bridged")):
+        async with sip_leg() as (leg, phone), sip_leg() as (other, _):
+            other.call = 8
+            other.told(sip.Up(8, "PCMU/8000", replaces=True))
+            going = asyncio.create_task(leg.join(other))
+            await asyncio.sleep(0.01)
+            assert phone.heard == [sip.Refer(7, "", 8)]
+            leg.told(sip.ReferProgress(7, final, "", final=True))
+            result = await going
+            assert (result.done, result.how, result.joined) == (True, how, how == "bridged")
 
 
 @virtual

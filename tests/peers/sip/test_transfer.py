@@ -1,0 +1,125 @@
+"""Two calls of ours that become one: what their far ends see and hear, by SIPp."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from tests.peers.sip.rig import (
+    SDP,
+    TALK,
+    folder,
+    free_port,
+    from_callee,
+    gateway,
+    inside,
+    needs,
+    ok,
+    pause,
+    play,
+    recv,
+    reply,
+    sipp,
+    worker,
+)
+from tests.peers.sip.test_inbound import RECORDED
+from trunkline.bridge.sip import messages as wire
+
+pytestmark = pytest.mark.peers
+BYE = [inside("BYE", cseq=9), recv(200)]
+TOLD = [recv("BYE"), ok()]
+_ = folder
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    needs()
+
+
+def answers(*then: str, headers: tuple[str, ...] = ()) -> list[str]:
+    return [recv("INVITE", keep=True), reply(180, "Ringing"), reply(200, "OK", *headers, body=SDP), recv("ACK"), *then]
+
+
+@pytest.mark.parametrize("who", ["caller", "desk", "worker"])
+async def test_joined_lines_end_together(folder, who):
+    port = free_port()
+    caller = [*TALK, *([pause(800), *BYE] if who == "caller" else TOLD)]
+    desk = answers(*TOLD)
+    if who == "desk":
+        desk = answers(pause(800), from_callee("BYE", cseq=5), recv(200))
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        far = [asyncio.create_task(sipp(desk, folder, 5060, listen=port))]
+        await asyncio.sleep(0.3)
+        far.append(asyncio.create_task(sipp(caller, folder, up.port())))
+        first = (await here.until(wire.Up)).call
+        second = await here.dial(f"sip:desk@127.0.0.1:{port}")
+        await here.until(wire.Up, second)
+        await here.say(wire.Join(first, second))
+        if who == "worker":
+            await asyncio.sleep(0.3)
+            await here.say(wire.Hangup(first))
+        await here.until(wire.Gone, first)
+        await here.until(wire.Gone, second)
+        await asyncio.gather(*far)
+        figures = await up.stopped()
+    assert (figures["joined"], figures["live"], figures["callback_failures"]) == (1, 0, 0)
+
+
+async def test_joined_lines_hear_each_other_and_the_worker_hears_neither(folder):
+    """The caller plays a recording; the desk's line has it, and echoes it."""
+    shutil.copy(RECORDED, folder)
+    port = free_port()
+    async with gateway(folder) as up, worker(up.options.socket, echo=False) as here:
+        desk = asyncio.create_task(sipp(answers(*TOLD), folder, 5060, listen=port, more=["-rtp_echo"]))
+        await asyncio.sleep(0.3)
+        caller = asyncio.create_task(
+            sipp([*TALK, pause(600), play("g711a.pcap"), pause(2500), *BYE], folder, up.port())
+        )
+        first = (await here.until(wire.Up)).call
+        second = await here.dial(f"sip:desk@127.0.0.1:{port}")
+        await here.until(wire.Up, second)
+        await here.say(wire.Join(first, second))
+        await asyncio.sleep(0.2)
+        before = len(here.heard.get(first, b"")) + len(here.heard.get(second, b""))
+        await here.until(wire.Gone, second)
+        await asyncio.gather(desk, caller)
+        heard = len(here.heard.get(first, b"")) + len(here.heard.get(second, b""))
+        (quality,) = [told for told in here.told if isinstance(told, wire.Quality) and told.call == second][-1:]
+    assert heard == before
+    assert quality.rx_packets > 60, "the desk sends back what it hears, so it heard something"
+
+
+async def test_two_calls_are_handed_over_by_refer_with_replaces(folder):
+    port = free_port()
+    final = ("Event: refer", "Subscription-State: terminated;reason=noresource")
+    caller = [
+        *TALK,
+        recv("REFER", has="Refer-To: .*Replaces="),
+        ok().replace("200 OK", "202 Accepted"),
+        inside("NOTIFY", *final, cseq=2, body="SIP/2.0 200 OK\n", kind="message/sipfrag"),
+        recv(200),
+        *TOLD,
+    ]
+    desk = answers(pause(800), from_callee("BYE", cseq=5), recv(200), headers=("Supported: replaces",))
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        far = [asyncio.create_task(sipp(desk, folder, 5060, listen=port))]
+        await asyncio.sleep(0.3)
+        far.append(asyncio.create_task(sipp(caller, folder, up.port())))
+        first = (await here.until(wire.Up)).call
+        second = await here.dial(f"sip:desk@127.0.0.1:{port}")
+        told = await here.until(wire.Up, second)
+        assert (told.replaces, told.refer) == (True, True)
+        await here.say(wire.Refer(first, "", second))
+        assert (await here.until(wire.ReferProgress, first, final=True)).code == 200
+        await here.say(wire.Hangup(first))
+        await here.until(wire.Gone, second)
+        await asyncio.gather(*far)
+
+
+async def test_what_cannot_be_joined_is_ended(folder):
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        far = asyncio.create_task(sipp([*TALK, *TOLD], folder, up.port()))
+        first = (await here.until(wire.Up)).call
+        await here.say(wire.Join(first, 99))
+        assert (await here.until(wire.Gone, first)).note == "not joined"
+        await far
