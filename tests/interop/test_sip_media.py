@@ -60,6 +60,17 @@ async def test_audio_that_moves_to_another_address(folder: Path) -> None:
     assert strength(echo_of(elsewhere, PCMU, 0), 1000) > 0.8
 
 
+async def test_audio_goes_to_where_audio_comes_from(folder: Path) -> None:
+    """A telephone behind a NAT writes an address that nobody can reach: its packets tell the right one."""
+    async with gateway(folder) as up, worker(up.options.socket) as here, calling(up.port()) as caller:
+        await caller.invite(sdp(9, "0"))
+        told = await here.until(wire.Up)
+        await caller.talk(encoded(PCMU, 80), 0)
+        await over(here, caller)
+    assert strength(here.heard[told.call], HZ) > 0.9
+    assert len(caller.heard) > 50
+
+
 async def test_another_codec_and_an_offer_of_ours_within_the_call(folder: Path) -> None:
     async with gateway(folder) as up, worker(up.options.socket) as here, calling(up.port()) as caller:
         await caller.invite(sdp(caller.rtp.port, "0"))

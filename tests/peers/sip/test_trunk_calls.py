@@ -52,6 +52,18 @@ async def test_a_trunk_is_offered_its_own_codecs(folder: Path) -> None:
     assert kinds == [["8", "0"], ["8"]]  # G722 is not in the gateway's own list
 
 
+async def test_the_address_behind_a_nat_is_told_to_the_far_end(folder: Path) -> None:
+    async with (
+        peer(INVITE=[486]) as (far, port),
+        gateway(folder, trunks=(trunk(port),), public_address="203.0.113.7") as up,
+        worker(up.options.socket) as here,
+    ):
+        await here.until(wire.Gone, await here.dial("1", trunk="carrier"))
+    ((_at, text),) = far.of("INVITE")
+    assert "c=IN IP4 203.0.113.7" in text
+    assert f"@203.0.113.7:{up.port()}" in next(line for line in text.split("\r\n") if line.startswith("Contact:"))
+
+
 async def test_session_timers_of_a_trunk(folder: Path) -> None:
     async with peer(INVITE=[486]) as (far, port):
         own = (trunk(port, timer_s=600), {**trunk(port, timer_s=0), "name": "none"})

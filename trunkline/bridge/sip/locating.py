@@ -17,6 +17,7 @@ from trunkline.errors import ProtocolError
 
 TRY_S: Final = 1.0  # for one name server's answer
 TRIES: Final = 2  # each
+LOCATE_S: Final = 4.0  # for a trunk
 MOST_TARGETS: Final = 16
 _SERVICES: Final = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
 _PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061}
@@ -45,8 +46,11 @@ class _Asking(asyncio.DatagramProtocol):
 class Locator:
     """Asks name servers ("ADDRESS" or "ADDRESS:PORT"), in turn; without any, the system alone."""
 
-    def __init__(self, servers: Sequence[str], *, system: bool, dice: random.Random | None = None) -> None:
-        """system: addresses come from the system's own resolver, which knows /etc/hosts too."""
+    def __init__(
+        self, servers: Sequence[str], *, system: bool, ipv6: bool = True, dice: random.Random | None = None
+    ) -> None:
+        """system: addresses come from the system's resolver, which knows /etc/hosts; ipv6: we can send there."""
+        self._ipv6 = ipv6
         self._servers = [_place(server) for server in servers]
         self._system = system
         self._dice = dice or random.Random(secrets.randbits(64))
@@ -54,8 +58,17 @@ class Locator:
     async def locate(self, trunks: Iterable[Trunk]) -> dict[str, list[Target]]:
         """By trunk, the servers in their order; none where nothing could be found."""
         wanted = list(trunks)
-        found = await asyncio.gather(*(self.targets(trunk) for trunk in wanted))
+        found = await asyncio.gather(*(self._within(trunk) for trunk in wanted))
         return dict(zip((trunk.name for trunk in wanted), found, strict=True))
+
+    async def _within(self, trunk: Trunk) -> list[Target]:
+        """A start does not wait for name servers that are away."""
+        try:
+            async with asyncio.timeout(LOCATE_S):
+                found = await self.targets(trunk)
+        except TimeoutError:
+            return []
+        return [target for target in found if self._ipv6 or ":" not in target.address]
 
     async def targets(self, trunk: Trunk) -> list[Target]:
         """Whom a trunk's requests are sent to."""
@@ -95,9 +108,10 @@ class Locator:
 
 def locator(options: Options, file: str = "/etc/resolv.conf") -> Locator:
     """For the trunks' servers: the configured name servers for everything, or the system's for SRV alone."""
+    ipv6 = any("[" in place for place in options.listen)
     if options.nameservers:
-        return Locator(options.nameservers, system=False)
-    return Locator(nameservers(options, file), system=True)
+        return Locator(options.nameservers, system=False, ipv6=ipv6)
+    return Locator(nameservers(options, file), system=True, ipv6=ipv6)
 
 
 async def _asked(server: tuple[str, int], name: str, kind: int) -> list[Record]:

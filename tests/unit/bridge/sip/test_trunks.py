@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trunkline.bridge.sip import dns_wire as dns
 from trunkline.bridge.sip.dns_wire import Record, Srv
 from trunkline.bridge.sip.identity import ANONYMOUS, Shown, shown
-from trunkline.bridge.sip.locating import Locator
-from trunkline.bridge.sip.options import Trunk
+from trunkline.bridge.sip.locating import Locator, locator
+from trunkline.bridge.sip.options import Options, Trunk
 from trunkline.bridge.sip.registration import LONGEST_S, REJECTED_LONGEST_S, Backoff
 from trunkline.bridge.sip.targets import ANSWER_S, Health, Target, Targets, in_order, routes
 from trunkline.errors import ProtocolError
@@ -149,6 +149,27 @@ async def test_where_names_lead(names):
         "none": [],
     }
     assert ("_sip._udp.b.example", dns.SRV) not in server.asked  # a port was named: RFC 3263 4.2
+
+
+async def test_names_of_the_system_and_an_address_family_that_we_do_not_speak(tmp_path):
+    file = tmp_path / "resolv.conf"
+    file.write_text("")
+    here = [Trunk(name="here", host="localhost:5070"), Trunk(name="six", host="[::1]:5070")]
+    four = await locator(Options(trunks=tuple(here)), str(file)).locate(here)
+    assert four == {"here": [Target("127.0.0.1", 5070)], "six": []}
+    both = locator(Options(trunks=tuple(here), listen=("udp:[::]:5060",)), str(file))
+    assert (await both.locate(here))["six"] == [Target("::1", 5070)]
+
+
+async def test_a_name_server_that_is_away_costs_seconds_and_not_the_start(monkeypatch):
+    monkeypatch.setattr("trunkline.bridge.sip.locating.TRY_S", 0.05)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    deaf = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+    assert await Locator([deaf], system=False).locate([Trunk(name="t", host="t.example")]) == {"t": []}
+    monkeypatch.setattr("trunkline.bridge.sip.locating.LOCATE_S", 0.01)
+    assert await Locator([deaf], system=False).locate([Trunk(name="t", host="t.example")]) == {"t": []}
+    transport.close()
 
 
 # -- servers
