@@ -198,6 +198,42 @@ async def test_an_operator_hangs_up_and_transfers(tmp_path: Path) -> None:
         await made.run.calls(2, live=False)
 
 
+async def test_keys_are_tones_on_a_line_without_events_and_refused_on_hold(tmp_path: Path) -> None:
+    async with rig(tmp_path) as made:
+        take = await made.up(1)
+        made.gateway.tell(sip.Up(1, "PCMU/8000", digits=False))
+        (live,) = await made.run.calls(1, live=True)
+        path = f"/calls/{live['id']}/dtmf"
+        assert (await made.run.post(path, json={"keys": "12#"}))[0] == 202
+        await until(lambda: made.gateway.slots[take.slot].sent > 10)
+        assert not [one for one in made.gateway.heard if isinstance(one, sip.SendDigits)]
+        made.gateway.tell(sip.Held(1, on=True))
+        await until(lambda: made.calls.line._legs[1]._held)
+        await asyncio.sleep(0.1)
+        status, problem = await made.run.post(path, json={"keys": "1"})
+        assert (status, problem["field"]) == (409, "keys")
+        made.over(1)
+        await made.run.calls(1, live=False)
+
+
+async def test_a_warm_transfer_is_asked_for_over_the_api(tmp_path: Path) -> None:
+    async with rig(tmp_path, {"sip": {"allow_transfer_to": ("+9198*",)}}) as made:
+        await made.up(1)
+        (live,) = await made.run.calls(1, live=True)
+        body = {"target": "+919800000001", "mode": "warm", "brief": "Anna."}
+        assert (await made.run.post(f"/calls/{live['id']}/transfer", json={**body, "mode": "cold"}))[0] == 422
+        assert (await made.run.post(f"/calls/{live['id']}/transfer", json=body))[0] == 202
+        dial = await made.gateway.until(sip.Dial)
+        assert dial.to == "sip:+919800000001@127.0.0.1:5070"
+        made.gateway.tell(sip.Placed(dial.ask, 2, "ref-2"), sip.Up(2, "PCMU/8000"), sip.Digit(2, "1", "rfc4733"))
+        assert await made.gateway.until(sip.Join) == sip.Join(1, 2)
+        made.over(2)
+        made.over(1)
+        (over,) = await made.run.calls(1, live=False)
+        assert (over["code"], over["labels"]["transferred_by"]) == ("transferred", "bridged")
+        assert made.calls.line.active == 0
+
+
 async def test_a_call_that_we_place(tmp_path: Path) -> None:
     async with rig(tmp_path) as made:
         placing = asyncio.create_task(made.calls.place("+919800000001", caller="+918069000000"))
