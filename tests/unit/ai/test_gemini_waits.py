@@ -132,6 +132,23 @@ def test_a_new_connection_does_not_make_the_wait_for_a_tools_answer_younger() ->
     assert call.turns.due(call.now) == ""
 
 
+def test_who_was_not_heard_waits_on_for_the_connection_that_is_told_their_words_anew() -> None:
+    call = Call()
+    call.quiet(0.5)
+    call.hears(1.0)
+    call.quiet(2.0)
+    call.lost()
+    call.turns.connected(call.now)
+    call.quiet(1.9)
+    assert call.turns.waits_since() == pytest.approx(1.5)
+    assert call.turns.due(call.now) == "", "the new one is late only from its own beginning on"
+    call.quiet(0.2)
+    assert call.turns.waits_since() is None, "it took that for no speech"
+    call.hears(1.0)
+    call.quiet(0.5)
+    assert call.turns.waits_since() == pytest.approx(call.now - 0.5)
+
+
 # ── a reply that breaks off ─────────────────────────────────────────────────────────────────────────────────────────
 
 

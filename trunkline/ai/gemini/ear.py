@@ -34,6 +34,11 @@ class Ear:
         """When (clock, s) the newest run of speech began."""
         return self.last_at - (self.last_s - self.onset_s)
 
+    @property
+    def now_at(self) -> float:
+        """When (clock, s) the newest of the stream arrived."""
+        return self.last_at + (self.heard_s - self.last_s)
+
     def push(self, pcm: bytes, seconds: float, now: float) -> None:
         """Some more of the stream. pcm: s16le; `seconds` long; arrived at `now`."""
         level = rms(pcm) if pcm else 0

@@ -7,6 +7,7 @@ Due: TypeAlias = Literal["", "nudge", "resume", "fresh"]
 QUICK: Final = 0.6  # of the longest wait: what a model that usually answers soon is given at least
 DEAF: Final = 0.5  # the same, where it has not even written down what the caller said
 TIMES: Final = 3.0  # what it usually takes, before anything is done about it
+RETOLD_S: Final = 2.0  # who was told the caller's words anew and writes down none of them took them for no speech
 TURNS_KEPT: Final = 4
 
 

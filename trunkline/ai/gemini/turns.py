@@ -12,7 +12,7 @@ from trunkline.ai.gemini.debt import Debt
 from trunkline.ai.gemini.ear import Ear
 from trunkline.ai.gemini.errands import Asked, Errands
 from trunkline.ai.gemini.past import Line, Past
-from trunkline.ai.gemini.patience import Due, Patience
+from trunkline.ai.gemini.patience import RETOLD_S, Due, Patience
 from trunkline.ai.gemini.reply import Reply
 from trunkline.ai.gemini.wire import (
     Blob,
@@ -54,8 +54,7 @@ class Turns:
         self.ear = Ear()
         self.past = Past()
         self.counters: Counter[str] = Counter()
-        self.link = 0  # connections so far
-        self.turn = 0
+        self.link = self.turn = 0  # connections, turns so far
         self._stall_s = stall_s
         self._patience = Patience(stall_s)
         self._replies = 0
@@ -75,7 +74,7 @@ class Turns:
         self._tools = Errands()
         self._debt = Debt()
         self._prompt = ""  # what the newest reply was asked for, if not by the caller
-        self._message_at = 0.0
+        self._message_at = self._linked_at = 0.0
         self._broken: str | None = None  # words of a reply that a lost connection cut off
         self._left_until = 0.0  # what a lost connection left to be heard lasts so long
 
@@ -318,7 +317,7 @@ class Turns:
         """Since when (clock, s) the model could have answered: words that it writes down are a sign of life."""
         since = self.waits_since()
         if since is None or not (self._caller_open or self._debt):
-            return since
+            return None if since is None else max(since, self._linked_at)
         return max(since, self._said_at if self._caller_open and self._said else self._debt.told_at)
 
     def waits_since(self) -> float | None:
@@ -332,7 +331,8 @@ class Turns:
         if self._debt:
             return self._debt.waits_from
         unheard = ear.run_s >= 0.6 and self._unsettled and self._message_at < ear.onset_at
-        return ear.last_at if unheard else None
+        known = self._linked_at < ear.onset_at or ear.now_at < self._linked_at + RETOLD_S
+        return ear.last_at if unheard and known else None
 
     def quiet(self, now: float) -> bool:
         """Whether a connection could be replaced without anybody noticing."""
@@ -361,9 +361,9 @@ class Turns:
 
     def overheard(self, now: float) -> list[AiEvent]:
         """No connection judges turns: a caller who speaks over what the last one left is believed by our own ear."""
-        out, ear = list[AiEvent](), self.ear
+        out, ear, lived_at = list[AiEvent](), self.ear, max(self._message_at, self._linked_at)
         left = self._broken is not None or now < self._left_until
-        news = self._unsettled and ear.run_s >= OVER_S and self._message_at < ear.onset_at + NOTICED_S
+        news = self._unsettled and ear.run_s >= OVER_S and lived_at < ear.onset_at + NOTICED_S
         if left and news and now - ear.last_at < 1.0 and not self._caller_open:
             self.counters["overheard"] += 1
             self._open_caller(now, out)
@@ -383,7 +383,7 @@ class Turns:
     def connected(self, now: float) -> list[str]:
         """A connection is there. What is to be said to the model at once."""
         self.link += 1
-        self._message_at = now
+        self._linked_at = now
         broken, self._broken = self._broken, None
         said = list(self._debt.asked)
         if broken is not None:
