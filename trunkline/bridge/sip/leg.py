@@ -298,7 +298,7 @@ class SipLeg:
                 self._tell(Played(label))
             if self._slot.waiting <= self._most:
                 self._rooms.wake()
-            elif not self._held and self._partner is None and self._speaking.stuck_s(now) > STALL_S:
+            elif not self._held and self._speaking.stuck_s(now) > STALL_S:
                 self._finish(profile.STALLED)
                 self._line.send(sip.Hangup(self.call))
         except Exception:  # a bug of ours ends this call and no other
