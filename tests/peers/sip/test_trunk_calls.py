@@ -52,6 +52,19 @@ async def test_a_trunk_is_offered_its_own_codecs(folder: Path) -> None:
     assert kinds == [["8", "0"], ["8"]]  # G722 is not in the gateway's own list
 
 
+async def test_an_outbound_proxy_takes_the_call_and_the_name_apart_from_the_user_proves_it(folder: Path) -> None:
+    async with peer(INVITE=[407, 486]) as (far, port):
+        far.more["INVITE"] = 'Proxy-Authenticate: Digest realm="r", nonce="n", algorithm=MD5, qop="auth"'
+        own = {**trunk(port), "host": "pbx.test", "proxy": f"127.0.0.1:{port}", "password": "p", "auth_user": "a17"}
+        async with gateway(folder, trunks=(own,)) as up, worker(up.options.socket) as here:
+            await here.until(wire.Gone, await here.dial("1", trunk="carrier"))
+    (_a, first), (_b, second) = far.of("INVITE")
+    assert first.startswith("INVITE sip:1@pbx.test SIP/2.0")
+    assert f"Route: <sip:127.0.0.1:{port};lr>" in first
+    assert "Proxy-Authorization" not in first
+    assert 'username="a17"' in second
+
+
 async def test_the_address_behind_a_nat_is_told_to_the_far_end(folder: Path) -> None:
     async with (
         peer(INVITE=[486]) as (far, port),
