@@ -60,7 +60,7 @@ class Callee:
         self._speech = bytearray()  # still to be said
         self._quiet = 0  # frames of silence in a row
         self._versions = 1
-        self._held = False
+        self._hushed = False  # the agent holds us, and wants to hear nothing
         self._offer = sip_sdp.read(invite.body) if invite.body else None
         if not self.vanished:
             self._ring(now)
@@ -198,6 +198,8 @@ class Callee:
         far = sip_sdp.read(message.body) if message.body else None
         if far is not None and self._rtp is not None and far.host != "0.0.0.0":  # noqa: S104 - an old way to hold
             self._rtp.far = (far.host, far.port)
+        if far is not None:
+            self._hushed = far.direction in ("sendonly", "inactive")
         self.dialog.accept(self._sdp(sip_sdp.turned(far.direction) if far is not None else "sendrecv"), now)
 
     def _hear(self, port: RtpPort) -> None:
@@ -222,7 +224,6 @@ class Callee:
                 assert self._talker is not None
                 self._talker.press(key)
             case Hold(on=on):
-                self._held = on
                 self.dialog.offer(self._sdp("sendonly" if on else "sendrecv"), now)
             case Transfer(target=target):
                 self.dialog.ask("REFER", now, [("Refer-To", f"<{target}>")])
@@ -243,7 +244,7 @@ class Callee:
             self.tracks.agent.extend(heard)
             self.tracks.person.extend(frame)
         suppressed = self._person.vad and self._quiet % COMFORT != 0
-        for packet in self._talker.frame(b"" if suppressed else frame):
+        for packet in self._talker.frame(b"" if suppressed or self._hushed else frame):
             port.send(packet)
 
     def _early_again(self) -> None:

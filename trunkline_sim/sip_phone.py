@@ -46,8 +46,11 @@ class SipSpeaker(Speaker):
 
     def media(self, payload: bytes, at_ms: int) -> str:
         """20 ms, or the part of a key that takes their place."""
-        packets = [packet for frame in _frames(payload) for packet in self._session.talker.frame(frame)]
+        packets = [packet for frame in _frames(payload) for packet in self._session.talker.frame(self._hush(frame))]
         return "R" + b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets).decode("latin-1")
+
+    def _hush(self, frame: bytes) -> bytes:
+        return b"" if self._session.hushed else frame
 
     def dtmf(self, digit: str) -> str:
         """Goes out with what follows."""
@@ -100,6 +103,7 @@ class Session:
         quiet = sip_sdp.Audio("", 0, ("PCMU",), None)
         self.talker, self.listener = rtp.Talker(quiet, seed or 1), rtp.Listener(quiet)
         self._seed = seed or 1
+        self.hushed = False  # the agent's side holds us, and wants to hear nothing
         self.wire = Wire(
             lambda facts: SipSpeaker(facts, self), lambda _: SipListener(self), clears=False, name="SIP", endless=True
         )
@@ -267,6 +271,7 @@ class SipLine:
                 self._left()
             case Offered(message=message):
                 far = self._sound(message)
+                self._session.hushed = far is not None and far.direction in ("sendonly", "inactive")
                 dialog.accept(self._sdp(sip_sdp.turned(far.direction) if far else "sendrecv"), now)
             case Referred():
                 dialog.referred(603, "Decline", 603, now)

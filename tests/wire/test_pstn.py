@@ -71,8 +71,9 @@ async def test_two_people_talk_and_press_keys(tmp_path: Path) -> None:
 
 
 async def test_hold_and_transfer_by_the_caller_over_tcp_with_a_password() -> None:
-    async with network({"ring_s": 0.1, "script": "wait for hang up"}, users={"desk": "geheim"}) as pstn:
-        steps = "hold 0.3 s\ntransfer to sip:desk@pbx.invalid\nsilence 0.3 s\nhang up"
+    singer = {"ring_s": 0.1, "script": "play tone:fax\nwait for hang up"}
+    async with network(singer, users={"desk": "geheim"}) as pstn:
+        steps = "silence 0.5 s\nhold 0.8 s\nsilence 0.5 s\ntransfer to sip:desk@pbx.invalid\nsilence 0.3 s\nhang up"
         with pytest.raises(SimError, match="407"):
             await called(pstn, steps, suffix=";transport=tcp")
         with pytest.raises(SimError, match="407"):
@@ -80,14 +81,19 @@ async def test_hold_and_transfer_by_the_caller_over_tcp_with_a_password() -> Non
         told = await called(pstn, steps, suffix=";transport=tcp", credentials=("desk", "geheim"))
         (entry,) = await over(pstn)
     assert told.ending.by == "caller"
+    assert len(told.agent_runs) == 2  # nothing was heard while they held
     assert (entry.referred_to, entry.by) == ("sip:desk@pbx.invalid", "caller")
 
 
 async def test_hold_and_transfer_by_the_person() -> None:
-    person = {"ring_s": 0.1, "script": "hold 0.3 s\ntransfer to sip:desk@pbx.invalid\nsilence 0.3 s\nhang up"}
+    person = {
+        "ring_s": 0.1,
+        "script": "silence 0.5 s\nhold 0.8 s\nsilence 0.5 s\ntransfer to sip:desk@pbx.invalid\nsilence 0.3 s\nhang up",
+    }
     async with network(person) as pstn:
-        told = await called(pstn, "wait for hang up up to 5 s")
+        told = await called(pstn, "play tone:fax\nwait for hang up up to 5 s")
         (entry,) = await over(pstn)
+    assert 1.0 < entry.heard_s < 1.9  # of 2.1 s, 0.8 held
     assert (told.ending.by, entry.by, entry.transfer) == ("service", "callee", 603)
 
 

@@ -255,6 +255,19 @@ def test_a_transfer_is_accepted_and_its_end_told() -> None:
     assert notified.message.body == b"SIP/2.0 200 OK\r\n"
 
 
+@pytest.mark.parametrize("method", ["REFER", "INFO", "INVITE", "BYE"])
+def test_a_request_that_comes_twice_is_told_once_and_answered_twice(method: str) -> None:
+    pair = Pair()
+    callee = pair.up()
+    pair.caller.ask(method, 0.0, [("Refer-To", "<sip:desk@192.0.2.9>")])
+    request = parse(pair.caller.out[0])
+    assert len(callee.receive(request, 0.0)) == 1
+    callee.referred(603, "Decline", 603, 0.0) if method == "REFER" else callee.accept(b"a", 0.0)
+    (first,) = callee.out
+    assert callee.receive(request, 0.0) == []
+    assert callee.out == [first, first]
+
+
 def test_a_dead_far_end_is_noticed_by_the_unanswered_bye() -> None:
     pair = Pair()
     pair.up()

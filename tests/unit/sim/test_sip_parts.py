@@ -10,6 +10,8 @@ from trunkline.codecs.g711 import PCMA
 from trunkline.codecs.progress import BeepDetector
 from trunkline_sim import mulaw, rtp, sip_digest, sip_sdp
 from trunkline_sim.sip_message import Framer, host_port, parse, render, response, tag_of, uri_of, user_of
+from trunkline_sim.sip_phone import Session
+from trunkline_sim.stream import Stream
 from trunkline_sim.tones import TONES, tone
 
 INVITE = (
@@ -85,6 +87,23 @@ def test_both_sides_of_a_digest_agree_with_the_products() -> None:
         assert ours.check(said, "INVITE", "192.0.2.1", 5.0) == ("ok", "desk")
         wrong = sip_digest.answer(challenge, "INVITE", "sip:a@b", "desk", "falsch")
         assert ours.check(wrong, "INVITE", "192.0.2.1", 5.0)[0] == "wrong"
+
+
+def test_a_doorman_believes_his_own_nonce_alone() -> None:
+    one, two = (sip_digest.Doorman({"desk": "geheim"}) for _ in range(2))
+    said = sip_digest.answer(one.challenge(), "INVITE", "sip:a@b", "desk", "geheim")
+    assert one.lets_in(said, "INVITE")
+    assert not two.lets_in(said, "INVITE")
+    assert not one.lets_in("Basic abc", "INVITE")
+
+
+def test_a_line_that_never_pauses_does_not_fall_behind() -> None:
+    session = Session("sip:agent@h", "1", {}, None)
+    stream, talker = Stream(session.facts, wire=session.wire), rtp.Talker(sip_sdp.Audio("", 0, ("PCMU",), None))
+    loud = bytes([0x10, 0x90] * 80)
+    for frame in [rtp.QUIET] * 20 + [loud] * 10:
+        stream.receive(talker.frame(frame)[0], 0.0)
+    assert 0.25 <= stream.playout.held_s() <= 0.29  # of the silence 60 to 80 ms, and all that was said
 
 
 def test_alaw_is_the_products_alaw() -> None:
