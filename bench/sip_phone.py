@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from bench.sip_media import Media, Stream
 from bench.sip_words import Dialog, answer, code_of, media_of, method_of, sdp
@@ -21,6 +22,7 @@ from trunkline.bridge.sip.sip_text import Address, SipText
 T1_S = 0.5
 GIVE_UP_S = 32.0
 BYE_S = 8.0
+Place: TypeAlias = tuple[str, int]
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -42,13 +44,14 @@ class Exchange:
         self.phones: dict[str, Phone] = {}
         self.strays = 0  # requests of calls that are none
         self.again = 0  # requests sent again
+        place, _, port = there.rpartition(":")
+        self._to: Place = (place, int(port))
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> "Exchange":
-        place, _, port = self.there.rpartition(":")
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Socket(self._heard), local_addr=(self.host, 0), remote_addr=(place, int(port))
+            lambda: _Socket(self._heard), local_addr=(self.host, 0)
         )
         _, own = self._transport.get_extra_info("sockname")[:2]
         self.here = f"{self.host}:{own}"
@@ -58,28 +61,29 @@ class Exchange:
         assert self._transport is not None
         self._transport.close()
 
-    def send(self, text: str) -> None:
-        """One message."""
+    def send(self, text: str, to: Place | None = None) -> None:
+        """One message. to: where a request came from, which is not the service's usual port when a gateway's successor
+        says what that could not say any more."""
         assert self._transport is not None
         if not self._transport.is_closing():
-            self._transport.sendto(text.encode())
+            self._transport.sendto(text.encode(), to or self._to)
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, data: bytes, source: Place) -> None:
         text = SipText.of(data.decode(errors="replace"))
         phone = self.phones.get(text.first("call-id"))
         if phone is not None:
-            phone.told(text)
+            phone.told(text, source)
         elif not code_of(text) and text.method != "ACK":
             self.strays += 1
-            self.send(answer(text, 481, "Call/Transaction Does Not Exist"))
+            self.send(answer(text, 481, "Call/Transaction Does Not Exist"), source)
 
 
 class _Socket(asyncio.DatagramProtocol):
-    def __init__(self, heard: Callable[[bytes], None]) -> None:
+    def __init__(self, heard: Callable[[bytes, Place], None]) -> None:
         self._heard = heard
 
-    def datagram_received(self, data: bytes, _address: object) -> None:
-        self._heard(data)
+    def datagram_received(self, data: bytes, address: Place) -> None:
+        self._heard(data, address)
 
     def error_received(self, _error: Exception) -> None:
         """Nobody listens there for a moment: the request is sent again."""
@@ -208,7 +212,7 @@ class Phone:
 
     # -- what comes
 
-    def told(self, text: SipText) -> None:
+    def told(self, text: SipText, source: Place) -> None:
         """One message of this call."""
         if self.silent:
             return
@@ -216,7 +220,7 @@ class Phone:
         if code:
             self._answered(text, code)
         elif text.method != "ACK":
-            self._asked(text)
+            self._asked(text, source)
 
     def _answered(self, text: SipText, code: int) -> None:
         number, method = text.cseq, method_of(text)
@@ -239,21 +243,21 @@ class Phone:
             else:
                 future.set_exception(Refused(code, text))
 
-    def _asked(self, text: SipText) -> None:
+    def _asked(self, text: SipText, source: Place) -> None:
         match text.method:
             case "BYE":
-                self.exchange.send(answer(text, 200, "OK"))
+                self.exchange.send(answer(text, 200, "OK"), source)
                 self.by = self.by or "far"
                 self._ended()
             case "REFER" if self.transfers_to == 0:
-                self.exchange.send(answer(text, 603, "Decline"))
+                self.exchange.send(answer(text, 603, "Decline"), source)
             case "REFER":
-                self.exchange.send(answer(text, 202, "Accepted"))
+                self.exchange.send(answer(text, 202, "Accepted"), source)
                 if not self.referred:
                     self.referred = Address.of(text.first("refer-to")).uri
                     self._own(self._notify())
             case _:
-                self.exchange.send(answer(text, 200, "OK"))
+                self.exchange.send(answer(text, 200, "OK"), source)
 
     def _ended(self) -> None:
         if not self.over.is_set():

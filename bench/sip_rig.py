@@ -43,10 +43,11 @@ class SipRig:
 
     def held(self) -> dict[str, dict[str, int]]:
         """By role: memory (kB, its own part), descriptors, UDP sockets, memory files, threads."""
-        return {role: _held(each) for role, each in self.staff().items()}
+        return {role: held_by(each) for role, each in self.staff().items()}
 
 
-def _held(each: list[psutil.Process]) -> dict[str, int]:
+def held_by(each: list[psutil.Process]) -> dict[str, int]:
+    """What they hold together."""
     found = {"rss_kb": 0, "fds": 0, "udp": 0, "memfds": 0, "threads": 0, "processes": len(each)}
     for one in each:
         found["rss_kb"] += one.memory_info().rss // 1024

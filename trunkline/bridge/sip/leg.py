@@ -363,6 +363,7 @@ class SipLeg:
             return
         self._cut()
         self._over = True
+        self._slot.release()  # whoever still holds the leg shall not hold the memory of a gateway that is gone
         self._tell(Ended(self._ending or outcome))
         self._telling.events.close()
         self._ear.close()
