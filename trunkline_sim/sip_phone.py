@@ -7,6 +7,7 @@ For the shell of a call it looks like any other line: `Stream` makes messages an
 import asyncio
 import secrets
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from trunkline_sim import rtp, sip_sdp
 from trunkline_sim.audiosocket import CLOSE, Heard
 from trunkline_sim.errors import SimError
 from trunkline_sim.sip_dialog import Dialog
-from trunkline_sim.sip_events import Answered, Event, Left, Me, Offered, Rang, Referred, Refused
+from trunkline_sim.sip_events import Answered, Event, Left, Me, Offered, Rang, Referred, Refused, Replied
 from trunkline_sim.sip_message import Message, host_port, response, user_of
 from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket
 from trunkline_sim.wire import CallFacts, HangUp, Listener, Order, Play, Speaker, Wire
@@ -55,7 +56,7 @@ class SipSpeaker(Speaker):
     def dtmf(self, digit: str) -> str:
         """Goes out with what follows."""
         if not self._session.talker.press(digit):
-            self._session.complaints.append("no_telephone_event")
+            self._session.complaints["no_telephone_event"] += 1
         return ""
 
     def stop(self, reason: str) -> str:
@@ -69,6 +70,7 @@ class SipListener(Listener):
     def __init__(self, session: "Session") -> None:
         super().__init__("")
         self._session = session
+        self.messages, self.complaints = session.messages, session.complaints
 
     def receive(self, text: str | bytes) -> Order | None:
         """A packet, or the end."""
@@ -99,7 +101,8 @@ class Session:
         self.tcp = ";transport=tcp" in url.lower()
         self.call_id = f"{secrets.token_hex(8)}@trunkline-sim"
         self.facts = CallFacts(from_=from_, to=user_of(url) or "agent", stream_sid=self.call_id, call_sid=self.call_id)
-        self.complaints: list[str] = []
+        self.messages: Counter[str] = Counter()  # that came: media, key, bye, and answers to requests of ours
+        self.complaints: Counter[str] = Counter()
         quiet = sip_sdp.Audio("", 0, ("PCMU",), None)
         self.talker, self.listener = rtp.Talker(quiet, seed or 1), rtp.Listener(quiet)
         self._seed = seed or 1
@@ -273,8 +276,11 @@ class SipLine:
                 far = self._sound(message)
                 self._session.hushed = far is not None and far.direction in ("sendonly", "inactive")
                 dialog.accept(self._sdp(sip_sdp.turned(far.direction) if far else "sendrecv"), now)
-            case Referred():
-                dialog.referred(603, "Decline", 603, now)
+            case Replied(method=method, code=code):
+                self._session.messages[f"{method} {code}"] += 1
+            case Referred(target=target):  # the caller goes there, as far as the service can tell
+                self._session.messages[f"transferred to {target}"] += 1
+                dialog.referred(202, "Accepted", 200, now)
             case _:
                 pass
 
@@ -282,7 +288,7 @@ class SipLine:
         """Where they hear, when they said so."""
         far = sip_sdp.read(message.body) if message.body else None
         if far is not None and far.codec and self._rtp is not None:
-            if self._rtp.far is None:
+            if (far.codecs[:1], far.keys) != (self._codecs, self._keys):
                 self._session.heard_of(far)
                 self._codecs, self._keys = far.codecs[:1], far.keys
             self._rtp.far = (far.host, far.port)
@@ -303,7 +309,7 @@ class SipLine:
     def _put(self, data: bytes) -> None:
         if self._heard.full():
             self._heard.get_nowait()
-            self._session.complaints.append("unread_packet")
+            self._session.complaints["unread_packet"] += 1
         self._heard.put_nowait(data)
 
     def _left(self) -> None:

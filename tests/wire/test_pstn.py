@@ -81,6 +81,8 @@ async def test_hold_and_transfer_by_the_caller_over_tcp_with_a_password() -> Non
         told = await called(pstn, steps, suffix=";transport=tcp", credentials=("desk", "geheim"))
         (entry,) = await over(pstn)
     assert told.ending.by == "caller"
+    replies = told.stream.listener.messages
+    assert (replies["INVITE 200"], replies["REFER 202"], replies["BYE 200"]) == (2, 1, 1)
     assert len(told.agent_runs) == 2  # nothing was heard while they held
     assert (entry.referred_to, entry.by) == ("sip:desk@pbx.invalid", "caller")
 
@@ -94,7 +96,8 @@ async def test_hold_and_transfer_by_the_person() -> None:
         told = await called(pstn, "play tone:fax\nwait for hang up up to 5 s")
         (entry,) = await over(pstn)
     assert 1.0 < entry.heard_s < 1.9  # of 2.1 s, 0.8 held
-    assert (told.ending.by, entry.by, entry.transfer) == ("service", "callee", 603)
+    assert (told.ending.by, entry.by, entry.transfer) == ("service", "callee", 200)
+    assert told.stream.listener.messages["transferred to sip:desk@pbx.invalid"] == 1
 
 
 async def test_a_refusal_is_told_to_the_person_at_the_terminal() -> None:
