@@ -8,6 +8,7 @@ import pytest
 from tests.peers.sip.rig import (
     SDP,
     TALK,
+    Worker,
     folder,
     free_port,
     from_callee,
@@ -40,29 +41,33 @@ def answers(*then: str, headers: tuple[str, ...] = ()) -> list[str]:
     return [recv("INVITE", keep=True), reply(180, "Ringing"), reply(200, "OK", *headers, body=SDP), recv("ACK"), *then]
 
 
-@pytest.mark.parametrize("who", ["caller", "desk", "worker"])
-async def test_joined_lines_end_together(folder, who):
+async def test_joined_lines_end_together(folder):
+    """Whoever ends it."""
+    async with gateway(folder) as up:
+        for who in ("caller", "desk", "worker"):
+            async with worker(up.options.socket) as here:
+                await ends_together(folder, up.port(), here, who)
+        figures = await up.stopped()
+    assert (figures["joined"], figures["live"], figures["callback_failures"]) == (3, 0, 0)
+
+
+async def ends_together(folder, own: int, here: Worker, who: str) -> None:
     port = free_port()
     caller = [*TALK, *([pause(800), *BYE] if who == "caller" else TOLD)]
-    desk = answers(*TOLD)
-    if who == "desk":
-        desk = answers(pause(800), from_callee("BYE", cseq=5), recv(200))
-    async with gateway(folder) as up, worker(up.options.socket) as here:
-        far = [asyncio.create_task(sipp(desk, folder, 5060, listen=port))]
+    desk = answers(*([pause(800), from_callee("BYE", cseq=5), recv(200)] if who == "desk" else TOLD))
+    far = [asyncio.create_task(sipp(desk, folder, 5060, listen=port))]
+    await asyncio.sleep(0.3)
+    far.append(asyncio.create_task(sipp(caller, folder, own)))
+    first = (await here.until(wire.Up)).call
+    second = await here.dial(f"sip:desk@127.0.0.1:{port}")
+    await here.until(wire.Up, second)
+    await here.say(wire.Join(first, second))
+    if who == "worker":
         await asyncio.sleep(0.3)
-        far.append(asyncio.create_task(sipp(caller, folder, up.port())))
-        first = (await here.until(wire.Up)).call
-        second = await here.dial(f"sip:desk@127.0.0.1:{port}")
-        await here.until(wire.Up, second)
-        await here.say(wire.Join(first, second))
-        if who == "worker":
-            await asyncio.sleep(0.3)
-            await here.say(wire.Hangup(first))
-        await here.until(wire.Gone, first)
-        await here.until(wire.Gone, second)
-        await asyncio.gather(*far)
-        figures = await up.stopped()
-    assert (figures["joined"], figures["live"], figures["callback_failures"]) == (1, 0, 0)
+        await here.say(wire.Hangup(first))
+    await here.until(wire.Gone, first)
+    await here.until(wire.Gone, second)
+    await asyncio.gather(*far)
 
 
 async def test_joined_lines_hear_each_other_and_the_worker_hears_neither(folder):
