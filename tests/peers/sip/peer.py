@@ -6,7 +6,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from tests.peers.sip.rig import Worker
 from trunkline.bridge.sip import dns_wire as dns
+from trunkline.bridge.sip import messages as wire
 
 
 def trunk(port: int, **fields: object) -> dict[str, object]:
@@ -104,3 +106,9 @@ async def peer(port: int = 0, **answers: list[int]) -> AsyncIterator[tuple[Peer,
     transport, made = await loop.create_datagram_endpoint(lambda: Peer(**answers), local_addr=("127.0.0.1", port))
     yield made, transport.get_extra_info("sockname")[1]
     transport.close()
+
+
+async def trunk_is(here: Worker, state: str) -> None:
+    """Once the only trunk's state is that: it may have been before the worker came."""
+    if (await here.until(wire.Welcome)).trunks["carrier"] != state:
+        await here.until(wire.TrunkState, state=state)

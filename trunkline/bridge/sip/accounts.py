@@ -160,7 +160,10 @@ class Accounts:
 
     def pinged(self, event: Pinged, now: float) -> wire.TrunkState | None:
         """An answer to an OPTIONS, whatever it is, is a sign of life; that none came is told by `look`."""
-        found = next((target for target in self._targets_of(event.trunk).all if str(target) == event.source), None)
+        servers = self._targets_of(event.trunk).all
+        found = next((target for target in servers if str(target) == event.source), None)
+        if found is None and len(servers) == 1 and event.source:
+            found = servers[0]  # some answer from another address than the one that was asked
         if found is None or event.code == 503:
             return None
         return self._lives(event.trunk, found, True, now, event.code, event.reason)
