@@ -21,6 +21,7 @@ from tests.peers.sip.rig import (
     worker,
 )
 from trunkline.bridge.sip import messages as wire
+from trunkline.bridge.sip.sip_text import Address, SipText
 
 pytestmark = pytest.mark.peers
 BYE = [inside("BYE", cseq=9), recv(200)]
@@ -103,3 +104,21 @@ async def test_a_call_that_nobody_knows(folder):
     steps = [step for one in lost for step in (one, recv(481))]
     async with gateway(folder) as up, worker(up.options.socket):
         await sipp(steps, folder, up.port())
+
+
+async def test_nobody_takes_a_call_over(folder):
+    """RFC 3891: Replaces for no call of ours is 481; for one of ours it is declined, and that one goes on."""
+
+    def replaces(call_id: str, ours: str, theirs: str) -> str:
+        return request("INVITE", f"Replaces: {call_id};to-tag={ours};from-tag={theirs}", body=SDP)
+
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        await sipp([replaces("nobodys", "a", "b"), recv(100, optional=True), recv(481), ack()], folder, up.port())
+        assert not [told for told in here.told if isinstance(told, wire.Offer)]
+        first = asyncio.create_task(sipp([*TALK, pause(2000), *BYE], folder, up.port()))
+        await here.until(wire.Up)
+        answer = SipText.of((folder / "messages1").read_text().partition("SIP/2.0 200")[2])
+        ids = answer.first("call-id"), Address.of(answer.first("to")).tag, Address.of(answer.first("from")).tag
+        await sipp([replaces(*ids), recv(100, optional=True), recv(603), ack()], folder, up.port())
+        await first
+        assert (await here.until(wire.Gone)).by == "far"
