@@ -30,7 +30,7 @@ from trunkline_sim.sip_message import Header, Message, response, tag_of, uri_of,
 from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket
 from trunkline_sim.voices import Voices
 
-MOST_CALLS = 10_000  # that are remembered: those that are over count for LINGER_S more
+MOST_CALLS = 10_000  # at once
 LINGER_S = 8.0  # for the last words of a call to be asked for again
 LATE_S = 0.1  # a clock that is this late skips what it missed
 EXPIRES_S = 3600  # a registration's longest
@@ -55,7 +55,8 @@ class Pstn:
         self.people, self.account = people, account or Account()
         self.counts: Counter[str] = Counter()
         self.bindings: dict[str, str] = {}  # address of record → contact
-        self.peak = 0
+        self.live = 0  # calls that are not over
+        self.peak = 0  # most of them at once
         self._doorman = Doorman(users) if users else None
         self._voices, self._recordings = voices or Voices(), recordings
         self._most, self._rate, self._tokens, self._tokens_at = most_calls, most_per_s, max(1.0, most_per_s), 0.0
@@ -104,11 +105,6 @@ class Pstn:
         """Of UDP and of TCP."""
         return self._socket.port
 
-    @property
-    def live(self) -> int:
-        """Calls that are not over."""
-        return sum(not live.callee.over for live in self._calls.values())
-
     def _prepare(self) -> None:
         for cast in self.people.cast:
             found = self._voices.clips(cast.script)
@@ -140,7 +136,7 @@ class Pstn:
 
     def _invited(self, invite: Message, hop: Hop) -> None:
         now = self._loop.time()
-        if len(self._calls) >= self._most or not self._may(now):
+        if self.live >= self._most or not self._may(now):
             self._answer(invite, hop, 503, "Service Unavailable", [("Retry-After", "1")])
             return
         if invite.first("require"):
@@ -162,7 +158,8 @@ class Pstn:
         clips = self._clips[chosen.cast.index]
         callee = Callee(invite, dialog, chosen, entry, clips, lambda: RtpPort(self._me.host), now)
         live = self._calls[invite.call_id] = _Live(callee, hop)
-        self.peak = max(self.peak, len(self._calls))
+        self.live += 1
+        self.peak = max(self.peak, self.live)
         self._settle(live)
 
     def _may(self, now: float) -> bool:
@@ -227,6 +224,7 @@ class Pstn:
 
     def _over(self, live: "_Live") -> None:
         callee = live.callee
+        self.live -= 1
         if callee.tracks is not None and self._recordings is not None:
             name = f"{int(time.time() * 1000)}-{_safe(callee.entry.number)}.wav"
             callee.entry.recording = name
