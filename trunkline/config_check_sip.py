@@ -11,6 +11,7 @@ from trunkline.proxies import network
 
 CODECS: Final = ("PCMU", "PCMA", "G722", "L16", "opus")
 ALGORITHMS: Final = ("MD5", "SHA-256")
+MOST_TRUNKS: Final = 120  # the library has room for 256 accounts, and each trunk needs two
 SHORTEST_TIMER_S: Final = 90  # RFC 4028 section 5
 _HEADER = re.compile(r"[A-Za-z0-9_.!%*+`'~-]+")
 
@@ -28,6 +29,8 @@ def sip_complaints(sip: Sip) -> Iterator[tuple[str, str]]:
     for server in sip.nameservers:
         if not _is_address(server):
             yield "sip.nameservers", f" has {server!r}: must be an address such as 192.0.2.53, or ADDRESS:PORT"
+    if len(sip.trunk) > MOST_TRUNKS:
+        yield "sip.trunk", f" has {len(sip.trunk)} trunks: must be at most {MOST_TRUNKS}"
     names = [trunk.name for trunk in sip.trunk]
     for index, trunk in enumerate(sip.trunk):
         at = f"sip.trunk[{index}]"
