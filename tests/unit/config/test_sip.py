@@ -51,7 +51,7 @@ def test_the_environment_switches_it_off(word: str) -> None:
         (TRUNK + 'identity = "to"', "identity = 'to': must be one of from, pai, ppi, rpid"),
         (TRUNK + 'dtmf = "tones"', "dtmf = 'tones': must be one of auto, inband, info, rfc4733"),
         (TRUNK + "timer_s = 30", r"sip.trunk\[0\].timer_s = 30"),
-        ("".join(TRUNK.replace("acme", f"t{at}") for at in range(121)), "sip.trunk has 121 trunks: must be at most 120"),
+        ("".join(TRUNK.replace("acme", f"t{at}") for at in range(121)), "sip.trunk has 121 trunks: .* at most 120"),
         (TRUNK + "register_s = 5", "register_s = 5: must be a whole number from 10"),
         (TRUNK + "privacy = true", r"sip.trunk\[0\].caller: privacy = true needs a number"),
     ],
