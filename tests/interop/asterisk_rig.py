@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.interop.baresip_rig import free_tcp_port
+from tests.interop.samples import sample, trunk
 from tests.peers.sip.rig import free_port
 
 ROOT = Path(__file__).parents[2] / ".cache" / "asterisk"
 MODULES = "/usr/lib/x86_64-linux-gnu/asterisk/modules"
-PASSWORD = "right"
+PASSWORD = "right"  # of the telephone
 MAIN = f"""[directories]
 astetcdir => /mnt/etc
 astmoddir => {MODULES}
@@ -40,24 +41,7 @@ debug = yes
 type = transport
 protocol = udp
 bind = 127.0.0.1:{{sip}}
-[100]
-type = endpoint
-context = numbers
-disallow = all
-allow = ulaw,alaw
-aors = 100
-auth = 100
-direct_media = no
-moh_passthrough = yes
-[100]
-type = auth
-auth_type = userpass
-username = agent-login
-password = {PASSWORD}
-[100]
-type = aor
-max_contacts = 1
-remove_existing = yes
+{{agent}}
 [200]
 type = endpoint
 context = numbers
@@ -86,10 +70,17 @@ exten => 300,1,Answer()
  same => n,MixMonitor(/mnt/desk-both.wav,r(/mnt/desk-caller.wav)t(/mnt/desk-callee.wav))
  same => n,Playback(/mnt/desk)
  same => n,Wait(20)
+exten => 310,1,Answer()
+ same => n,MixMonitor(/mnt/desk-both.wav,r(/mnt/desk-caller.wav)t(/mnt/desk-callee.wav))
+ same => n,Wait(7)
+ same => n,SendDTMF(1)
+ same => n,Wait(2)
+ same => n,Playback(/mnt/desk)
+ same => n,Wait(20)
 exten => 500,1,Answer()
  same => n,MixMonitor(/mnt/both.wav,r(/mnt/caller.wav)t(/mnt/callee.wav))
  same => n,AudioSocket(${{UUID()}},127.0.0.1:{audiosocket})
- same => n,UserEvent(AudioSocketOver,Status: ${{AUDIOSOCKETSTATUS}})
+ same => n,UserEvent(AudioSocketOver)
  same => n,Hangup()
 exten => _50[12],1,Answer()
  same => n,MixMonitor(/mnt/both.wav,r(/mnt/caller.wav)t(/mnt/callee.wav))
@@ -122,9 +113,7 @@ class Asterisk:
     @property
     def trunk(self) -> dict[str, object]:
         """How we are its extension 100."""
-        host = f"127.0.0.1:{self.sip}"
-        own = {"name": "pbx", "host": host, "user": "100", "auth_user": "agent-login", "password": PASSWORD}
-        return {**own, "register": True}
+        return trunk("asterisk", f"127.0.0.1:{self.sip}")
 
     @property
     def phone(self) -> str:
@@ -137,7 +126,7 @@ def _prepare(own: Asterisk) -> None:
     etc = own.folder / "etc"
     etc.mkdir(parents=True)
     (etc / "asterisk.conf").write_text(MAIN)
-    (etc / "pjsip.conf").write_text(PJSIP.format(sip=own.sip))
+    (etc / "pjsip.conf").write_text(PJSIP.format(sip=own.sip, agent=sample("ini", "asterisk")))
     (etc / "extensions.conf").write_text(EXTENSIONS.format(audiosocket=own.audiosocket))
     for name, text in OTHERS.items():
         (etc / name).write_text(text.format(ami=own.ami))

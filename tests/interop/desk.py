@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.interop.service import GREETING
 from tests.peers.sip.rig import Process, gateway
 from tests.wire.service import Running, running, settings_of, until
 from trunkline.bridge.sip.options import Options, options_of
@@ -39,11 +40,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, sip: Mapping[str, Any], agent: Mapping[str, Any] | None = None) -> AsyncIterator[Desk]:
+async def desk(folder: Path, sip: Mapping[str, Any]) -> AsyncIterator[Desk]:
     """sip: the section's settings. Calls are recorded."""
     changes = {
         "ai": {"profile": "offline", "offline": {"recognisers": 1}},
-        "agents": {"receptionist": {"record": True, **(agent or {})}},
+        "agents": {"receptionist": {"record": True, "greeting": GREETING}},
         "sip": sip,
     }
     options = options_of(settings_of(folder, changes).sip, "", "")

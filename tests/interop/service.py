@@ -24,7 +24,8 @@ from trunkline_sim.picture import draw
 from trunkline_sim.spectator import Told
 
 PATIENCE_S = 40.0
-RECORDED = "[agents.receptionist]\nrecord = true\n"
+GREETING = "Hello. How can I help you?"
+RECORDED = f'[agents.receptionist]\nrecord = true\ngreeting = "{GREETING}"\n'
 
 
 @asynccontextmanager
@@ -76,10 +77,15 @@ async def turn(run: Node | Running, number: int) -> dict[str, Any]:
     return next((one for one in timeline["turns"] if one["turn"] == number), {})
 
 
+async def recording(run: Node | Running, call: dict[str, Any]) -> bytes:
+    """The service's own: a WAV, the caller left, the agent right."""
+    async with run.client.get(f"{run.url}/calls/{call['id']}/recording") as response:
+        return await response.read()
+
+
 async def picture(run: Node, call: dict[str, Any], folder: Path) -> Canvas:
     """The call's picture, from what the service kept of it: its two-channel recording and its timeline."""
-    async with run.client.get(f"{run.url}/calls/{call['id']}/recording") as response:
-        wav = read_wav(await response.read())
+    wav = read_wav(await recording(run, call))
     _, timeline = await run.ask("GET", f"/calls/{call['id']}/timeline")
     (folder / "timeline.json").write_text(json.dumps(timeline))
     return draw(_account(call, timeline["turns"], np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop import samples
 from tests.interop.baresip_rig import baresip, free_tcp_port
 from tests.interop.desk import desk
 from tests.interop.kamailio_rig import PASSWORD, Kamailio, kamailio
-from tests.interop.service import answered, as_toml, service
-from tests.interop.sound import speech, voiced_s
+from tests.interop.service import answered, as_toml, recording, service
+from tests.interop.sound import alike, speech
 from tests.peers.sip.rig import folder, needs
 from tests.wire.workers import Node
 
@@ -33,8 +34,7 @@ def proxy(folder: Path) -> Iterator[Kamailio]:
 
 def trunk(proxy: Kamailio, password: str = PASSWORD, **more: object) -> dict[str, object]:
     """We are its subscriber 100."""
-    own = {"name": "pbx", "host": f"127.0.0.1:{proxy.port}", "user": "100", "password": password, "register": True}
-    return {**own, **more}
+    return samples.trunk("kamailio", f"127.0.0.1:{proxy.port}", password=password, **more)
 
 
 def account(proxy: Kamailio, more: str = "") -> str:
@@ -55,7 +55,7 @@ async def test_who_calls_our_extension_there_talks_with_the_agent(folder: Path, 
         (call,) = await run.calls(1, live=False)
         assert (call["from"], call["to"], call["cause"]) == ("200", "100", "completed")
         assert call["turns"][1]["caller_text"] == HOURS
-        assert voiced_s(phone.heard) > 4
+        assert alike(phone.heard, await recording(run, call)) > 0.8
         (invite,) = proxy.seen("INVITE 200")
         assert invite.endswith("to 100 as 200")
 
@@ -72,7 +72,8 @@ async def test_we_call_out_with_a_digest_and_both_hear_each_other(folder: Path, 
         record = await placing
         assert (record.direction, record.cause) == ("outbound", "completed")
         assert record.turns[1].caller_text == HOURS
-        assert voiced_s(phone.heard) > 4
+        (call,) = await own.run.calls(1, live=False)
+        assert alike(phone.heard, await recording(own.run, call)) > 0.8
         (invite,) = proxy.seen("INVITE 100")
         assert invite.endswith("to 200 as 100")
 
