@@ -87,3 +87,11 @@ def test_a_file_with_scripts_beside_it(tmp_path: Path) -> None:
 
 def test_every_kind_can_be_had() -> None:
     assert len(people_of({"person": [{"kind": kind} for kind in KINDS]}).cast) == len(KINDS)
+
+
+def test_the_example_is_a_network_as_a_campaign_meets_it() -> None:
+    people = load_people(Path(__file__).parents[3] / "examples" / "people.toml")
+    first = Counter(chosen.cast.name for n in range(2000) if (chosen := people.choose(f"+91{n:010}")))
+    assert 0.25 < first["answers"] / 2000 < 0.35
+    again = [chosen.cast.name for n in range(2000) if (chosen := people.choose(f"+91{n:010}"))]
+    assert again.count("free again") == first["busy"] > 100
