@@ -67,12 +67,17 @@ def distance(said: Wave, heard: Wave) -> Distance | None:
     return Distance(_segmental(ours, theirs, segments), _spectral(ours, theirs, windows))
 
 
-def aligned(said: Wave, heard: Wave) -> Wave:
-    """`heard` from where it fits `said` best, as long as that, and MOST_SHIFT before and after it."""
+def offset(said: Wave, heard: Wave) -> int:
+    """Where in `heard` the other fits best, as a whole; may be negative."""
     size = 1 << int(np.ceil(np.log2(len(said) + len(heard))))
     match = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size)), size)
     begin = int(np.argmax(match))
-    begin -= size if begin > size // 2 else 0
+    return begin - size if begin > size // 2 else begin
+
+
+def aligned(said: Wave, heard: Wave) -> Wave:
+    """`heard` from where it fits `said` best, as long as that, and MOST_SHIFT before and after it."""
+    begin = offset(said, heard)
     padded = np.concatenate([np.zeros(len(said) + MOST_SHIFT), heard, np.zeros(len(said) + 2 * MOST_SHIFT)])
     from_ = max(0, begin + len(said))
     return padded[from_ : from_ + len(said) + 2 * MOST_SHIFT]

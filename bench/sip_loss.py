@@ -2,7 +2,7 @@
 
     sentence ─ mu-law ─► RTP ─ 5 % lost, 0 to 80 ms late, out of order ─► gateway ─ jitter buffer ─► ring ─► SIP leg
 
-Sentences of the built-in agent's own domain (`bench.speech_sentences`), by voices that are not the agent's own, through
+Sentences of the built-in agent's own domain (`bench.speech_sentences`), by a voice that is not the agent's own, through
 the gateway (a process of its own) to a worker's leg; what the leg hands on is what the recogniser of the built-in agent
 gets. Four arms with the same sentences: a clean line, the bad one with concealment, without it (`[sip] conceal`), and
 the same losses without the lateness, which tells the two apart. *Right*: accepted, and read as a person meant it.
@@ -26,11 +26,11 @@ import msgspec
 import numpy as np
 
 from bench.rig import ROOT
-from bench.sip_line import BadLine, Distance, distance
+from bench.sip_line import BadLine, Distance, Wave, distance, offset
 from bench.sip_media import FRAME, SILENCE, Media
 from bench.sip_phone import Exchange, Phone
 from bench.sip_rig import free_port
-from bench.speech import as_meant, in_calls, same, spoken
+from bench.speech import as_meant, in_calls, pink, same, spoken
 from bench.speech_sentences import KNOWN, UNSEEN, Sentences
 from trunkline.ai.business import sample_business
 from trunkline.ai.offline.intents import Reader
@@ -43,10 +43,12 @@ from trunkline.codecs.resample import Resampler, resample_clip
 from trunkline.outcome import EndCause
 from trunkline_sim import mulaw
 
-VOICES: Final = ("slt", "rms")
-AT_ONCE: Final = 12  # calls
+VOICES: Final = ("rms",)
+AT_ONCE: Final = 16  # calls
 SLOTS: Final = 32
-LEAD_FRAMES, TAIL_FRAMES = 25, 40  # of silence, so that the jitter buffer has settled and all has come
+MURMUR: Final = 8.0  # RMS of the noise, as in bench.speech
+EDGES_S: Final = (0.4, 0.6)  # before and after the speech, of what the recogniser gets: a detector's cut
+LEAD_FRAMES, TAIL_FRAMES = 150, 40  # of silence: the caller hears a greeting first; and until all has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Clip:
     text: str
     keys: str
     must: str
-    payload: bytes
+    payload: bytes  # of the speech alone
     heard: dict[str, bytes] = field(default_factory=dict)  # by arm
 
 
@@ -155,8 +157,11 @@ def _payload(text: str, voice: str) -> bytes:
     voiced = samples[np.abs(samples) > 0.02 * np.abs(samples).max()]
     samples *= min(3276.8 / np.sqrt(np.mean(voiced**2)), 23_000 / np.abs(samples).max())
     samples = np.concatenate([samples, np.zeros(-len(samples) % FRAME)])
-    noise = np.random.default_rng(7).normal(0.0, 8.0, len(samples))
-    return mulaw.encode(np.clip(np.rint(samples + noise), -32768, 32767).astype(np.int16))
+    return _encoded(samples + pink(len(samples)) * MURMUR)
+
+
+def _encoded(samples: Wave) -> bytes:
+    return mulaw.encode(np.clip(np.rint(samples), -32768, 32767).astype(np.int16))
 
 
 async def transmit(arm: Arm, made: Sequence[Clip]) -> float:
@@ -178,7 +183,9 @@ async def transmit(arm: Arm, made: Sequence[Clip]) -> float:
 async def _say(clip: Clip, line: BadLine, exchange: Exchange, media: Media, tap: Tap, arm: str) -> None:
     phone = Phone(exchange, media, "+919800000001")
     frames = [clip.payload[at : at + FRAME] for at in range(0, len(clip.payload), FRAME)]
-    whole = [SILENCE] * LEAD_FRAMES + frames + [SILENCE] * TAIL_FRAMES
+    murmur = _encoded(pink(FRAME * (LEAD_FRAMES + TAIL_FRAMES)) * MURMUR)
+    quiet = [murmur[at : at + FRAME] for at in range(0, len(murmur), FRAME)]
+    whole = quiet[:LEAD_FRAMES] + frames + quiet[LEAD_FRAMES:]
     over = asyncio.Event()
 
     def payload(count: int) -> bytes:
@@ -200,7 +207,7 @@ async def _say(clip: Clip, line: BadLine, exchange: Exchange, media: Media, tap:
 async def judge(arm: Arm, made: Sequence[Clip], pool: OfflineRecogniser, lost: float, *, misses: bool) -> Score:
     """What the recogniser and the receptionist make of it."""
     reader, count = Reader(sample_business()), {"right": 0, "heard": 0, "wrong": 0}
-    told = await in_calls(pool, [(_up(clip.heard[arm.name]), clip.keys.split()[0]) for clip in made])
+    told = await in_calls(pool, [(_cut(clip, arm), clip.keys.split()[0]) for clip in made])
     for clip, text in zip(made, told, strict=True):
         meant = as_meant(reader, text.text, clip.keys, clip.must)
         count["right"] += meant and text.accepted
@@ -216,14 +223,22 @@ async def judge(arm: Arm, made: Sequence[Clip], pool: OfflineRecogniser, lost: f
     )  # fmt: skip
 
 
-def _up(pcm: bytes) -> bytes:
+def _cut(clip: Clip, arm: Arm) -> bytes:
+    """What arrived of the speech and EDGES_S around it, as the recogniser wants it."""
+    heard = _wave(clip.heard[arm.name])
+    begin = offset(_wave(mulaw.decode(clip.payload).tobytes()), heard)
+    before, after = (round(edge * mulaw.RATE) for edge in EDGES_S)
+    piece = heard[max(0, begin - before) : begin + len(clip.payload) + after].astype("<i2").tobytes()
     up = Resampler(mulaw.RATE, 16_000)
-    return up.push(pcm) + up.flush()
+    return up.push(piece) + up.flush()
 
 
 def _distance(clip: Clip, arm: Arm) -> Distance | None:
-    said = mulaw.decode(clip.payload).astype(np.float64)
-    return distance(said, np.frombuffer(clip.heard[arm.name], "<i2").astype(np.float64))
+    return distance(_wave(mulaw.decode(clip.payload).tobytes()), _wave(clip.heard[arm.name]))
+
+
+def _wave(pcm: bytes) -> Wave:
+    return np.frombuffer(pcm, "<i2").astype(np.float64)
 
 
 def table(scores: Sequence[Score], voices: Sequence[str]) -> str:
@@ -244,7 +259,7 @@ def table(scores: Sequence[Score], voices: Sequence[str]) -> str:
 async def main(given: argparse.Namespace) -> None:
     """All arms, then the table."""
     began = time.monotonic()
-    sentences = [one for pair in itertools.zip_longest(UNSEEN, KNOWN) for one in pair if one][: given.sentences]
+    sentences = {"known": KNOWN, "unseen": UNSEEN}[given.set][: given.sentences]
     voices = given.voices.split(",")
     made = await asyncio.to_thread(clips, sentences, voices)
     lost = {arm.name: await transmit(arm, made) for arm in ARMS}
@@ -261,7 +276,8 @@ async def main(given: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, default=80, help="per line")
+    parser.add_argument("--sentences", type=int, default=len(KNOWN), help="per line, at most")
+    parser.add_argument("--set", choices=("known", "unseen"), default="known", help="see bench.speech_sentences")
     parser.add_argument("--voices", default=",".join(VOICES), help="of bench.speech, in turn")
     parser.add_argument("--misses", action="store_true", help="print every sentence that went wrong")
     parser.add_argument("--out", type=Path, help="JSON of the scores")
