@@ -7,7 +7,7 @@ two hundred messages a second, and there a library's tasks, queues and assemblin
 import struct
 from collections.abc import Sequence
 from secrets import token_bytes
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from trunkline.errors import ProtocolError
 
@@ -16,12 +16,19 @@ try:
 except ImportError:  # no wheel for this platform: forty times slower, and right
     from websockets.utils import apply_mask
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
 _DATA = frozenset({TEXT, BINARY})
 _CONTROL = frozenset({CLOSE, PING, PONG})
 _MOST_CONTROL = 125  # bytes (5.5)
 _SENT_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})  # what an endpoint may put in a close frame (7.4.1)
-_WHOLE_TEXT = 0x80 | TEXT
+_WHOLE_TEXT: Final = 0x80 | TEXT
+_WHOLE_BINARY: Final = 0x80 | BINARY
+_MASKS: Final = 1024  # fetched at once: the kernel's randomness costs its call, not its bytes
 _short, _middle, _long = struct.Struct("!BB").pack, struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
 _made = tuple.__new__  # a Message without the detour over its own __new__: a third of the cost
 
@@ -49,7 +56,7 @@ class FrameReader:
         """masked: the far end is a client, whose frames must be masked (5.1); most_bytes: of one message."""
         self._masked = masked
         self._most = most_bytes
-        self._usual = bytes([_WHOLE_TEXT, 0x80 | 126 if masked else 126])  # how nearly all that comes begins
+        self._usual_length = 0x80 | 126 if masked else 126  # of nearly all that comes: 126 to 65,535 bytes
         self._begins = 8 if masked else 4  # its payload
         self._rest: list[bytes] = []  # the beginning of a frame that is not all there,
         self._has = 0  # its bytes so far,
@@ -60,13 +67,15 @@ class FrameReader:
 
     def feed(self, data: bytes) -> Sequence[Message]:
         """Everything that these bytes complete, in order. Raises FrameError; its `before` is what came before it."""
-        if data[:2] == self._usual and not self._rest and not self._opcode:
-            size = int.from_bytes(data[2:4])
-            if len(data) == self._begins + size and size <= self._most:
-                payload = data[self._begins :]
+        begins = self._begins
+        if len(data) > begins and data[1] == self._usual_length and not self._rest and not self._opcode:
+            first, size = data[0], data[2] << 8 | data[3]
+            whole = first in (_WHOLE_TEXT, _WHOLE_BINARY)
+            if whole and len(data) == begins + size and size <= self._most:
+                payload = data[begins:]
                 if self._masked:
                     payload = apply_mask(payload, data[4:8])
-                return (_made(Message, (TEXT, payload)),)
+                return (_made(Message, (first & 0x0F, payload)),)
         return self._feed(data)
 
     def _feed(self, data: bytes) -> Sequence[Message]:
@@ -164,8 +173,29 @@ def server_frame(opcode: int, payload: bytes) -> bytes:
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
     """The same as a client sends it, under a mask of its own (5.3)."""
-    mask = token_bytes(4)
-    return b"%b%b%b" % (_head(opcode, len(payload), 0x80), mask, apply_mask(payload, mask))
+    mask = _masks.next()
+    return _head(opcode, len(payload), 0x80) + mask + apply_mask(payload, mask)
+
+
+class _Masks:
+    """Four bytes that nobody can foresee (10.3), each once."""
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._at = 0
+
+    def next(self) -> bytes:
+        """Another one."""
+        at = self._at
+        if at >= len(self._bytes):
+            self._bytes, at = token_bytes(4 * _MASKS), 0
+        self._at = at + 4
+        return self._bytes[at : at + 4]
+
+
+_masks: Final = _Masks()
 
 
 def _head(opcode: int, size: int, masked: int) -> bytes:

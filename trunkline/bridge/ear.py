@@ -5,7 +5,7 @@ from trunkline.bridge.dialect import WireAudio
 from trunkline.bridge.inbound import Inbound
 from trunkline.bridge.telling import Telling
 from trunkline.codecs.codec import Codec
-from trunkline.codecs.frame import AudioFrame
+from trunkline.codecs.frame import SAMPLE_BYTES, AudioFrame
 
 EAR_S = 1.0  # audio held for a consumer that is late
 SILENT_S = 0.3  # a wire silent for longer is filled up
@@ -66,6 +66,6 @@ class Ear:
         self.audio.close()
 
     def _put(self, frame: AudioFrame) -> None:
-        dropped = self.audio.put(frame, frame.seconds)
+        dropped = self.audio.put(frame, len(frame.pcm) / (SAMPLE_BYTES * frame.rate))
         if dropped:
             self._telling.count("audio_dropped_ms", round(dropped * 1000))

@@ -67,6 +67,7 @@ class FrameSocket:
         """begin: called once somebody listens, has the transport's bytes fed to us; most_bytes: of one message."""
         transport.set_write_buffer_limits(high=HIGH)
         self._transport = transport
+        self._give = transport.write
         self._flow = flow
         self._begin: Callable[[FrameSocket], None] | None = begin
         self._drain = drain
@@ -153,7 +154,10 @@ class FrameSocket:
             found = self._frames.feed(data)
         except FrameError as error:
             found, self._error = error.before, error
-        if found or self._error is not None:
+        if len(found) == 1 and self._error is None and self._listener is not None:  # nearly always
+            if self._took(*found[0]) or self._listener is None:
+                self._pause()
+        elif found or self._error is not None:
             self._tell(iter(found))
 
     def _tell(self, found: Iterator[Frame]) -> None:
@@ -161,12 +165,15 @@ class FrameSocket:
         for told, (opcode, payload) in enumerate(found, 1):
             if self._took(opcode, payload) or told == TURN or self._listener is None:
                 self._found = found
-                self._hold()
-                if self._listener is not None:
-                    self._loop.call_soon(self._go_on)
+                self._pause()
                 return
         if self._error is not None:
             self._fail(self._error)
+
+    def _pause(self) -> None:
+        self._hold()
+        if self._listener is not None:
+            self._loop.call_soon(self._go_on)
 
     def _took(self, opcode: int, payload: bytes) -> bool:
         """Act on a message; True when its listener has enough for now."""
@@ -233,7 +240,7 @@ class FrameSocket:
         if self._eof:
             return  # it is told in its turn, behind what came before it
         try:
-            self._transport.write(server_frame(opcode, payload))
+            self._give(server_frame(opcode, payload))
         except RuntimeError as error:  # uvloop's word for a transport that is closed
             raise ConnectionResetError(str(error)) from error
 

@@ -41,7 +41,8 @@ class Outgoing:
         self._socket = socket
         self._dialect = dialect
         self._far = far
-        self._clock = clock
+        self._now = clock.monotonic
+        self._audio = dialect.audio
         self._marked = marked
         self._failed = failed
         self._queue: deque[_Out] = deque()
@@ -85,7 +86,7 @@ class Outgoing:
                     await self._socket.drained()
                 else:
                     self._depart(self._queue.popleft())
-                    self.waiting_since = self._clock.monotonic()
+                    self.waiting_since = self._now()
             self._empty()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -116,7 +117,7 @@ class Outgoing:
         if out.payload:
             self._send_audio(out.payload, out.seconds)
         elif out.mark:
-            now = self._clock.monotonic()
+            now = self._now()
             self._far.marked(out.mark, now)
             self._marked(now)
             self._send(self._dialect.mark(out.mark) if out.echoes else None)
@@ -124,9 +125,9 @@ class Outgoing:
             self._send(out.control)
 
     def _send_audio(self, payload: bytes, seconds: float) -> None:
-        self._far.sent(seconds, self._clock.monotonic())
+        self._far.sent(seconds, self._now())
         self.dirty = True
-        self._send(self._dialect.audio(payload))
+        self._send(self._audio(payload))
 
     def _send(self, message: Message | None) -> None:
         if message is None:
@@ -138,7 +139,7 @@ class Outgoing:
 
     def _put(self, out: _Out) -> None:
         if self.waiting_since is None:
-            self.waiting_since = self._clock.monotonic()
+            self.waiting_since = self._now()
         self._queue.append(out)
         self._waits.set()
 

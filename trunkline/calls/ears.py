@@ -65,7 +65,7 @@ class Ears:
     ) -> None:
         self._leg = leg
         self._lost = lost
-        self._clock = clock
+        self._now = clock.monotonic
         self._far_dbov = far_dbov
         self._tap = tap
         self._session: AiSession | None = None
@@ -79,7 +79,10 @@ class Ears:
     def attach(self, session: AiSession | None) -> None:
         """Hear with this session from now on; None: with nobody, the leg keeps the last second."""
         self._session = session
-        self._straight = session if isinstance(session, HearsStraight) else None
+        self._straight = None
+        able: object = session
+        if isinstance(able, HearsStraight):
+            self._straight = able
         self.stream = StreamClock()
         if session is None:
             self._attached.clear()
@@ -94,7 +97,7 @@ class Ears:
         if isinstance(voice, Straight):
             voice.straight(self._hear_now)
         async for frame in voice:
-            now = self._clock.monotonic()
+            now = self._now()
             if self._tap is not None:
                 self._tap.caller(now, frame.pcm)
             while (session := self._session) is None:
@@ -109,7 +112,7 @@ class Ears:
         session = self._straight
         if session is None:
             return False
-        now = self._clock.monotonic()
+        now = self._now()
         if self._tap is not None:
             self._tap.caller(now, frame.pcm)
         try:

@@ -112,7 +112,7 @@ class Mouth:
     def __init__(self, leg: CallLeg, playout: Playout, clock: Clock, gave: Callable[[Given], None]) -> None:
         self._leg = leg
         self._playout = playout
-        self._clock = clock
+        self._now = clock.monotonic
         self._gave = gave
         self._codec = leg.info.codec
         self._frames = message_frames(leg.info.frame_ms, leg.info.lead_s)
@@ -132,13 +132,13 @@ class Mouth:
         self._labels += 1
         label = f"m{self._labels}"
         self._leg.mark(label)
-        self._marked_at = self._clock.monotonic()
+        self._marked_at = self._now()
         return label
 
     def cut(self) -> float:
         """Flush the leg. Returns the seconds that will never be heard."""
         dropped_s = self._leg.flush()
-        self.far.cut(self._clock.monotonic(), dropped_s)
+        self.far.cut(self._now(), dropped_s)
         return dropped_s
 
     async def run(self) -> NoReturn:
@@ -169,7 +169,7 @@ class Mouth:
         payload = piece.payload
         if payload:
             self._leg.send(payload)
-        now, codec = self._clock.monotonic(), self._codec
+        now, codec = self._now(), self._codec
         starts = self.far.gave(now, len(payload) / codec.bytes_per_second, codec.level(payload))
         marked = piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S
         self._gave(Given(piece, now, starts, self.mark() if marked else ""))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from trunkline.ai.session import AiEvent, AiProvider, AiSession, Brief, ReplyAudio, SessionLost, SpeaksStraight
 from trunkline.ai.tools import Json
@@ -30,6 +30,26 @@ SessionNews: TypeAlias = SessionUp | AiEvent
 Put: TypeAlias = Callable[[SessionNews, int], Awaitable[None]]
 Post: TypeAlias = Callable[[SessionNews, int], None]
 Speak: TypeAlias = Callable[[int, ReplyAudio], bool]
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A session that can tell more of itself than its events do: its connection may be replaced below it."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the model hears the caller now."""
+        ...
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when (clock, s) it owes the caller an answer."""
+        ...
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller is heard to speak just now."""
+        ...
 
 
 class SessionLife:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, runtime_checkable
 
 from trunkline.ai.session import AiProvider, AiSession, Brief, ReplyAudio, ReplyId, SessionLost
 from trunkline.calls.ears import Ears
@@ -10,7 +9,7 @@ from trunkline.calls.happenings import Happened
 from trunkline.calls.inbox import Inbox
 from trunkline.calls.lifeline import Signs
 from trunkline.calls.playout import Cut
-from trunkline.calls.session_life import SessionLife, SessionNews
+from trunkline.calls.session_life import SessionLife, SessionNews, Watched
 from trunkline.calls.speech import Begun, Reply, Speech
 from trunkline.clock import Clock
 from trunkline.errors import ProviderError
@@ -18,26 +17,6 @@ from trunkline.errors import ProviderError
 MOST_PAST_MIND = 32  # pieces of speech in a row that need no decision
 TELL_S = 2.0  # a session must take a word within this
 MOST_EARLY_KEYS = 32
-
-
-@runtime_checkable
-class Watched(Protocol):
-    """A session that can tell more of itself than its events do: its connection may be replaced below it."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether the model hears the caller now."""
-        ...
-
-    @property
-    def waits_since(self) -> float | None:
-        """Since when (clock, s) it owes the caller an answer."""
-        ...
-
-    @property
-    def caller_speaks(self) -> bool:
-        """Whether the caller is heard to speak just now."""
-        ...
 
 
 class SessionLine:
@@ -76,7 +55,10 @@ class SessionLine:
     async def up(self, session: AiSession) -> None:
         """It is there: it hears the caller from now on, and is told the keys pressed before."""
         self._session = session
-        self._watched = session if isinstance(session, Watched) else None
+        self._watched = None
+        able: object = session
+        if isinstance(able, Watched):
+            self._watched = able
         self._ears.attach(session)
         keys, self._early_keys = self._early_keys, []
         for key in keys:

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
+from trunkline.ai.cascade.until_none import until_none
 from trunkline.ai.session import (
     AiEvent,
     ReplyAudio,
@@ -101,22 +102,24 @@ class Outbox:
         self._tell_consumer()
         self._room.set()
 
-    async def events(self) -> AsyncIterator[AiEvent]:
+    def events(self) -> AsyncIterator[AiEvent]:
         """Everything put, until `finish` or SessionLost."""
-        while True:
-            while self._events:
-                event = self._events.popleft()
-                if isinstance(event, ReplyAudio):
-                    self._audio_s -= event.frame.seconds
-                    self._tell_room()
-                yield event
+        return until_none(self._next)
+
+    async def _next(self) -> AiEvent | None:
+        while not self._events:
             if self._over:
-                return
+                return None
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+        event = self._events.popleft()
+        if isinstance(event, ReplyAudio):
+            self._audio_s -= event.frame.seconds
+            self._tell_room()
+        return event
 
     def _tell_consumer(self) -> None:
         waiter = self._waiter

@@ -6,20 +6,19 @@ connection that `upgrade` made for it; audio goes up and messages come down on i
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
 from google import genai
 from google.genai import errors, types
-from google.genai.live import AsyncSession
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from trunkline.ai.gemini.channel import CLOSE_S, MOST_BYTES, Channel, Ended, Take
+from trunkline.ai.gemini.channel import CLOSE_S, MOST_BYTES, Take
 from trunkline.ai.gemini.faults import Broken, Fault, of_close, of_network, of_status
 from trunkline.ai.gemini.past import Role
+from trunkline.ai.gemini.sdk_link import SdkLink, close_of_sdk
 from trunkline.ai.gemini.upgrade import Opening, Upgraded, opening
-from trunkline.ai.gemini.wire import audio_message
 from trunkline.ai.tools import ToolResult
 from trunkline.errors import ConfigError
 
@@ -132,86 +131,6 @@ def refused(error: Exception, *, handle: bool) -> Fault:
             details = error.details if isinstance(error.details, str) else error.message or ""
             return of_close(error.code, details, set_up=False, handle=handle)
         case ConnectionClosed():
-            return of_close(*_close_of(error), set_up=False, handle=handle)
+            return of_close(*close_of_sdk(error), set_up=False, handle=handle)
         case _:
             return of_network(error)
-
-
-def _close_of(error: ConnectionClosed) -> tuple[int, str]:
-    frame = error.rcvd or error.sent
-    return (frame.code, frame.reason) if frame is not None else (1006, "")
-
-
-class SdkLink:
-    """A `Link` over a session of the SDK and its connection's frames. One follower."""
-
-    def __init__(self, session: AsyncSession, channel: Channel) -> None:
-        self._session = session
-        self._channel = channel
-
-    @property
-    def blocked_s(self) -> float:
-        """See Link."""
-        return self._channel.blocked_s
-
-    def audio(self, pcm: bytes) -> bool:
-        """See Link."""
-        channel = self._channel
-        if channel.blocked:
-            return False
-        try:
-            channel.text(audio_message(pcm))
-        except Ended as ended:
-            raise _broken(ended) from ended
-        return True
-
-    async def room(self) -> None:
-        """See Link."""
-        await self._channel.room()
-
-    async def say(self, text: str) -> None:
-        """See Link."""
-        with _closes_told():
-            await self._session.send_realtime_input(text=text)
-
-    async def seed(self, turns: Sequence[tuple[Role, str]], *, first: bool) -> None:
-        """See Link."""
-        contents: list[types.ContentOrDict] = [
-            types.Content(role=role, parts=[types.Part(text=text)]) for role, text in turns
-        ]
-        with _closes_told():
-            await self._session.send_client_content(turns=contents, turn_complete=first)
-
-    async def answer(self, result: ToolResult) -> None:
-        """See Link."""
-        response: Mapping[str, Any] = {"error": result.error} if result.error else {"output": result.value}
-        answer = types.FunctionResponse(id=result.id, name=result.name, response=dict(response))
-        with _closes_told():
-            await self._session.send_tool_response(function_responses=[answer])
-
-    async def follow(self, take: Take) -> None:
-        """See Link."""
-        try:
-            await self._channel.follow(take)
-        except Ended as ended:
-            raise _broken(ended) from ended
-
-    async def close(self) -> None:
-        """See Link."""
-        await self._channel.close()
-
-    def abort(self) -> None:
-        """See Link."""
-        self._channel.abort()
-
-
-@contextmanager
-def _closes_told() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionClosed as error:
-        raise Broken(of_close(*_close_of(error), set_up=True, handle=False)) from error
-
-
-def _broken(ended: Ended) -> Broken:
-    return Broken(of_close(ended.closing.code, ended.closing.reason, set_up=True, handle=False))

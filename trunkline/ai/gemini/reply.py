@@ -60,8 +60,9 @@ class Reply:
         if not pcm:
             return None
         frame = AudioFrame(pcm, OUTPUT_RATE, self._samples)
-        self._samples += frame.samples
-        self.sent_s += frame.seconds
+        samples = len(pcm) // SAMPLE_BYTES
+        self._samples += samples
+        self.sent_s += samples / OUTPUT_RATE
         self._line.seconds = self.sent_s
         return ReplyAudio(self.id, frame)
 
