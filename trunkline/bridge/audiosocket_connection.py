@@ -2,7 +2,9 @@
 
 Asterisk hangs up by closing, without a word; what is cut in mid-message, or reset, is a wire that broke. It gives a
 call up when a single write does not go through whole: so all that comes is read at once, but for a breath when it is
-others' turn. And it takes a header that arrives in two pieces for garbage: so messages are written whole.
+others' turn. And it takes a header that arrives in two pieces for garbage: so messages are written whole. It sends
+the caller's telephone nothing while we send nothing, which a carrier may take for a dead line: so silence is told now
+and then.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from trunkline.bridge.audiosocket import FrameReader
+from trunkline.bridge.audiosocket import HANG_UP, HEADER, FrameReader
 from trunkline.bridge.dialect import Message
 from trunkline.bridge.leg import Oddity
 from trunkline.bridge.wire_socket import NOBODY, Listener
@@ -20,6 +22,7 @@ from trunkline.bridge.wire_socket import NOBODY, Listener
 TURN = 64  # messages told without giving way
 SLICE = 1 << 14  # bytes read without giving way: half a second of audio at 16 kHz
 HIGH = 1 << 12  # bytes in the transport's buffer beyond which messages wait with us, where a flush can call them back
+QUIET_S = 1.0  # nothing said for so long: a frame of silence
 LOST_MS = 10_000  # nothing acknowledged for so long: the far end is gone
 GONE, BROKEN = 1005, 1006  # close codes, by their meaning in RFC 6455, 7.4.1: closed without a word, vanished
 
@@ -38,6 +41,8 @@ class AudioSocketConnection(asyncio.Protocol):
         self._resting = False  # others have their turn
         self._paused = False
         self._said_goodbye = False
+        self._silence = b""  # a frame of it, as our audio is framed; b"" before any and after a hang-up
+        self._sent_at = 0.0  # loop time
         self._room = asyncio.Event()
         self._room.set()
         self._over = asyncio.Event()
@@ -62,10 +67,14 @@ class AudioSocketConnection(asyncio.Protocol):
         """Whole messages. OSError when closed, by either side."""
         if self._said_goodbye or self._ending is not None or self.close_code is not None:
             raise ConnectionResetError("the connection is closed")
+        data = cast(bytes, message)
         try:
-            self._transport.write(cast(bytes, message))
+            self._transport.write(data)
         except RuntimeError as error:  # uvloop's word for a transport that is closed
             raise ConnectionResetError(str(error)) from error
+        self._sent_at = self._loop.time()
+        if data[:HEADER] != self._silence[:HEADER]:
+            self._silence = data[:HEADER] + bytes(int.from_bytes(data[1:HEADER], "big")) if data[0] != HANG_UP else b""
 
     async def drained(self) -> None:
         """Wait for the transport's low-water mark."""
@@ -111,6 +120,9 @@ class AudioSocketConnection(asyncio.Protocol):
         self._raw += data
         if not self._resting:
             self._tell()
+        if self._silence and self._loop.time() - self._sent_at >= QUIET_S and not self._said_goodbye:
+            with suppress(OSError):  # that it is closed is told elsewhere
+                self.send(self._silence)
 
     def eof_received(self) -> bool:
         """The far end closed: that is how Asterisk hangs up. False: the transport closes, too."""

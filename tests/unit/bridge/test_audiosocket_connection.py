@@ -4,12 +4,13 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 
-from trunkline.bridge.audiosocket import AUDIO, DTMF, message
+from trunkline.bridge import audiosocket_connection as module
+from trunkline.bridge.audiosocket import AUDIO, DTMF, HANG_UP, message
 from trunkline.bridge.audiosocket_connection import BROKEN, GONE, TURN, AudioSocketConnection
 from trunkline.bridge.dialect import Message
 from trunkline.bridge.leg import Oddity
@@ -154,3 +155,36 @@ async def test_a_far_end_that_does_not_read_makes_it_full_and_does_not_hold_the_
                 await near.close(1000, "")
         assert near.close_code == BROKEN
         assert not near.full
+
+
+@pytest.mark.parametrize("wide", [False, True])
+async def test_silence_is_told_in_our_own_framing_while_they_speak(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.0)
+    kind, size = (0x12, 640) if wide else (AUDIO, 320)
+    async with pair() as (near, far):
+        near.listen(ear := Ear())
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(far, FIVE[0])
+        await until(lambda: len(ear.messages) == 1)  # before our first word there is no silence
+        near.send(message(kind, b"\x01\x02" * (size // 2)) * 2)
+        await loop.sock_sendall(far, FIVE[1])
+        await until(lambda: len(ear.messages) == 2)
+        near.send(message(HANG_UP))
+        await loop.sock_sendall(far, FIVE[2])
+        await until(lambda: len(ear.messages) == 3)
+        near.abort()
+        said = b""
+        with suppress(ConnectionResetError):
+            while data := await loop.sock_recv(far, 65536):
+                said += data
+    assert said == message(kind, b"\x01\x02" * (size // 2)) * 2 + message(kind, bytes(size)) + message(HANG_UP)
+
+
+async def test_silence_is_not_told_beside_speech() -> None:
+    async with pair() as (near, far):
+        near.listen(ear := Ear())
+        near.send(message(AUDIO, bytes(range(64)) * 5))
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(far, FIVE[0])
+        await until(lambda: len(ear.messages) == 1)
+        assert len(await loop.sock_recv(far, 65536)) == len(message(AUDIO, bytes(320)))
