@@ -9,6 +9,7 @@ from tests.unit.calls.fakes import FakeLeg, Line, now, until
 from tests.unit.calls.test_telephone import ALLOWED, TelephoneLeg, line
 from tests.virtual_time import virtual
 from trunkline.ai.session import ToolCall
+from trunkline.ai.tools import Json, Tool, ToolRequest
 from trunkline.bridge.leg import Answered, Held, Moved, Resumed, Ringing
 from trunkline.bridge.telephony import Transferred
 from trunkline.calls.events import Note
@@ -237,6 +238,23 @@ async def test_keys_are_tones_where_the_line_takes_no_events_and_refused_on_hold
         leg.post(Resumed())
         await until(4)
         assert made.board.send_digits(call, "1") == ""
+
+
+@virtual
+async def test_a_tool_is_told_that_nobody_would_hear_its_keys() -> None:
+    async def press(request: ToolRequest) -> Json:
+        await request.call.send_digits("1")
+        return "sent"
+
+    leg = TelephoneLeg()
+    tool = Tool("press", "", {"type": "object", "properties": {}}, press)
+    async with Line(leg=leg, tools=[tool]) as made:
+        leg.post(Held())
+        await until(1)
+        made.session.emit(ToolCall("t", "press", {}, 0))
+        await until(2)
+        assert "on hold" in made.session.results[0].error
+    assert leg.keys == []
 
 
 @virtual
