@@ -43,6 +43,9 @@ WARM_UP: Final = 60
 WARM_RATE: Final = 4.0
 RESERVE_S: Final = 3.0
 SPEAKING_S: Final = 15.0  # a transfer waits for the end of what is said, and the echo always says something
+SURE_S: Final = (
+    5.0  # of talk, after which the echo's first second was heard to its end, also where the machine is starved
+)
 MOST_WRONG: Final = 50
 
 
@@ -81,7 +84,7 @@ class Lived:
                 return {"completed/nobody"}
             case "is hung up":
                 return {"operator/us", "operator/nobody"}
-        return {done} if self.talked_s >= 3.0 else {done, left}
+        return {done} if self.talked_s >= SURE_S else {done, left}
 
 
 def wrong_records(lived: Sequence[Lived], records: Sequence[Mapping[str, Any]]) -> list[str]:
