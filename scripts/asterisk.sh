@@ -16,6 +16,7 @@ while read -r option; do options+=("--aptopt=${option%;}"); done < <(apt-config 
 # Unpacked, not configured: its scripts would make users and services, of which a test needs none.
 rm -rf --one-file-system "$root" && mkdir -p "${root%/*}"
 step "Asterisk of Debian unstable" mmdebstrap -q --mode=root --format=directory --variant=extract \
-    --customize-hook='mkdir -p "$1/mnt"' --include=base-files,asterisk,asterisk-core-sounds-en-wav "${options[@]}" sid "$root" \
+    --include=base-files,asterisk,asterisk-core-sounds-en-wav "${options[@]}" sid "$root" \
     "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main"
+mkdir -p "$root"/{mnt,dev,proc}  # where the tests mount theirs
 touch "$root/.complete"
