@@ -260,3 +260,5 @@ def test_what_trunks_say_of_their_calls() -> None:
     sip_ = Sip(trunk=(SipTrunk(name="acme", host="sip.example.com", outcomes=("603=no_answer", "500 = busy")),))
     expected = Trunk("sip.example.com", {603: EndCause.NO_ANSWER, 500: EndCause.BUSY})
     assert trunks(Settings(sip=sip_)) == {"acme": expected}
+    own = Sip(trunk=(SipTrunk(name="acme", host="sip.example.com", refer=False, dtmf="info"),))
+    assert trunks(Settings(sip=own)) == {"acme": Trunk("sip.example.com", {}, refer=False, dtmf="info")}

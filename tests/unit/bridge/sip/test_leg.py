@@ -265,6 +265,10 @@ async def test_a_far_end_that_does_not_allow_refer_is_not_asked() -> None:
         leg.told(sip.Up(7, "PCMU/8000", refer=False))
         assert (await leg.transfer("sip:desk@pbx.example.com")).refused
         assert not phone.heard
+    async with sip_leg(refer=False) as (leg, phone):  # its trunk's word goes before its own
+        leg.told(sip.Up(7, "PCMU/8000", refer=True))
+        assert (await leg.transfer("sip:desk@pbx.example.com")).refused
+        assert not phone.heard
 
 
 @virtual
