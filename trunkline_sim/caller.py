@@ -217,7 +217,7 @@ class Caller:
             if run is None:
                 if not self._late(step.line, ANSWER_S, now, "there was nothing to interrupt"):
                     return False
-            elif now - run.from_s < step.after_s - 1e-9 and self.ears.quiet_s() < REACTION_S:
+            elif now - run.from_s < step.after_s - 1e-9 and self.ears.quiet_s() < self.reaction_s:
                 return False
             elif self.ears.quiet_s() > PAUSE_S:
                 self.missed.append(Missed(step.line, f"the agent had finished before {step.after_s:g} s of it"))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -87,8 +88,10 @@ class Node:
 
 
 @asynccontextmanager
-async def node(tmp_path: Path, *more: str, workers: int = 2) -> AsyncIterator[Node]:
-    """A node that is up; stopped at once at the end, if it still runs."""
+async def node(
+    tmp_path: Path, *more: str, workers: int = 2, trust: ssl.SSLContext | bool = True
+) -> AsyncIterator[Node]:
+    """A node that is up; stopped at once at the end, if it still runs. trust: whose certificates are believed."""
     log = tmp_path / "log"
     arguments = ["serve", "--profile", "echo", "--port", "0", "--data-dir", str(tmp_path / "data"), "--workers"]
     process = await asyncio.create_subprocess_exec(
@@ -97,7 +100,7 @@ async def node(tmp_path: Path, *more: str, workers: int = 2) -> AsyncIterator[No
     )  # fmt: skip
     assert process.stdout is not None
     banner = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
-    connector = aiohttp.TCPConnector(force_close=True, limit=0)
+    connector = aiohttp.TCPConnector(force_close=True, limit=0, ssl=trust)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE_S)) as client:
         try:
             yield Node(process, banner.decode().split()[-1], log, client)
