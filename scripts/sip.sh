@@ -10,7 +10,7 @@ case ${TRUNKLINE_SIP:-on} in off|0|false|no) exit 0 ;; esac
 venv=$(cd "${VENV:-.venv}" && pwd) wheels=.cache/wheels
 tools=(build-essential swig patch libssl-dev libspeexdsp-dev python3-dev)
 # As in build.sh: what goes into the wheel names it.
-recipe=$(cat docker/pjsua2/build.sh docker/pjsua2/config_site.h docker/pjsua2/trunkline_gate.c docker/pjsua2/patches/*.patch | sha256sum | cut -c1-8)
+recipe=$(cat docker/pjsua2/build.sh docker/pjsua2/config_site.h docker/pjsua2/trunkline_*.[ch] docker/pjsua2/patches/*.patch | sha256sum | cut -c1-8)
 abi=$("$venv/bin/python" -c 'import sys; print(f"cp{sys.version_info.major}{sys.version_info.minor}")')
 
 wheel() { local found; for found in "$wheels"/pjsua2-*+trunkline."$recipe-$abi"-*.whl; do [ ! -f "$found" ] || { echo "$found"; return; }; done; }

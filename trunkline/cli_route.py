@@ -103,7 +103,7 @@ def heard(source: str, options: Options, resolved: Mapping[str, Sequence[str]]) 
     admission.resolve(resolved)
     if trunk := admission.trunk_of(source):
         return "trunk", trunk
-    if not within(admission.table(), source):
+    if not within(admission.table().heard, source):
         return "dropped", ""
     return ("asked" if options.users and not _allowed(source, options) else "allowed"), ""
 

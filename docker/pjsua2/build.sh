@@ -20,7 +20,7 @@ note() { printf '%s\n' "pjsua2: $*" >&2; }
 die() { printf '%s\n' "pjsua2: $*" >&2; exit 1; }
 
 # What goes into the wheel decides its name's tag, so that another recipe makes another wheel.
-recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here/trunkline_gate.c" "$here"/patches/*.patch | sha256sum | cut -c1-8)
+recipe=$(cat "$here/build.sh" "$here/config_site.h" "$here"/trunkline_*.[ch] "$here"/patches/*.patch | sha256sum | cut -c1-8)
 abi=$("$python" -c 'import sys; print(f"cp{sys.version_info.major}{sys.version_info.minor}")')
 for wheel in "$out"/pjsua2-"$pj_version"+trunkline."$recipe"-"$abi"-*.whl; do
     [ -f "$wheel" ] && { echo "$wheel"; exit 0; }
@@ -99,8 +99,8 @@ cd pjsip-apps/src/swig/python
 top=$work/pj
 includes=(); for part in pjlib pjlib-util pjnath pjmedia pjsip; do includes+=("-I$top/$part/include"); done
 swig -python -c++ -threads -w312 "${includes[@]}" -o pjsua2_wrap.cpp ../pjsua2.i >&2
-cp "$here/trunkline_gate.c" .
-sed -i -e 's/\["pjsua2_wrap.cpp"\]/["pjsua2_wrap.cpp", "trunkline_gate.c"]/' -e "s/version=pj_version,/version='$pj_version+trunkline.$recipe',/" setup.py
+cp "$here"/trunkline_*.[ch] .
+sed -i -e 's/\["pjsua2_wrap.cpp"\]/["pjsua2_wrap.cpp", "trunkline_gate.c", "trunkline_answers.c"]/' -e "s/version=pj_version,/version='$pj_version+trunkline.$recipe',/" setup.py
 grep -q trunkline_gate.c setup.py || die "setup.py is not as expected"
 PJDIR=$top CFLAGS="-O1 -g0 -fvisibility=hidden" LDFLAGS="-s -Wl,--exclude-libs,ALL -Wl,--gc-sections" \
     "$python" -m pip wheel -q --disable-pip-version-check --no-deps -w "$out" . >&2

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from trunkline.bridge.sip.bans import WRONG, Bans
 from trunkline.bridge.sip.digest import Digest
-from trunkline.bridge.sip.gate import Network, networks, within
+from trunkline.bridge.sip.gate import Network, Table, networks, within
 from trunkline.bridge.sip.options import Options, Trunk
 from trunkline.bridge.sip.sip_text import SipText, host_port
 
@@ -48,12 +48,11 @@ class Admission:
         """Addresses by trunk, new ones in the place of the old."""
         self._resolved = {name: networks(addresses) for name, addresses in resolved.items()}
 
-    def table(self) -> list[Network]:
-        """Who is heard at all: for the gate. Trunks and allowed networks are not banned: they give no credentials."""
-        if self._digest is not None:
-            return self.bans.rest()
+    def table(self) -> Table:
+        """For the gate. Trunks and allowed networks are never banned: they give no credentials."""
         of_trunks = [net for trunk in self._trunks for net in self._networks(trunk)]
-        return [*self._allowed, *of_trunks]
+        trusted = (*self._allowed, *of_trunks)
+        return Table(trusted if self._digest is None else tuple(self.bans.rest()), trusted)
 
     def _networks(self, trunk: Trunk) -> list[Network]:
         return [*self._fixed[trunk.name], *self._resolved.get(trunk.name, ())]

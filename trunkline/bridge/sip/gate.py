@@ -3,6 +3,7 @@
 import ctypes
 import ipaddress
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from trunkline.errors import ConfigError
@@ -10,8 +11,17 @@ from trunkline.errors import ConfigError
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 COUNTERS: Final = (
     "dropped", "passed", "dropped_invite", "dropped_register", "dropped_options", "dropped_other", "responses",
+    "dropped_connection", "malformed", "wrong", "unserved", "kept_alive", "dropped_guest",
 )  # fmt: skip
 MOST_NETWORKS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Who is heard at all, and who without credentials; the others of those are guests, who may only ask to call."""
+
+    heard: tuple[Network, ...]
+    trusted: tuple[Network, ...]
 
 
 def networks(texts: Iterable[str]) -> list[Network]:
@@ -46,10 +56,11 @@ def within(nets: Iterable[Network], address: str) -> bool:
     return any(found in net for net in nets)
 
 
-def allow(library: Any, nets: Iterable[Network]) -> None:
+def allow(library: Any, table: Table) -> None:
     """Swap the table, in the polling thread."""
-    data, count = packed(nets)
-    library.trunkline_gate_allow(data, count)
+    library.trunkline_gate_allow(*packed(table.heard))
+    if hasattr(library, "trunkline_gate_trust"):  # an earlier wheel stays in use where a new one cannot be built
+        library.trunkline_gate_trust(*packed(table.trusted))
 
 
 def counters(library: Any) -> Mapping[str, int]:

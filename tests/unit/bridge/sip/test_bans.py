@@ -84,4 +84,4 @@ def test_admission_blames_those_who_only_ask():
         answer = rules.decide(invite, f"{A}:5060", 0)
         assert isinstance(answer, Turned)
     assert rules.bans.fresh
-    assert not within(rules.table(), A)
+    assert not within(rules.table().heard, A)

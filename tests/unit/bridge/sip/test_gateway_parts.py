@@ -7,13 +7,14 @@ import re
 import socket
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from trunkline.bridge.sip import gateway_names
 from trunkline.bridge.sip import messages as wire
 from trunkline.bridge.sip.admission import Admission, Pass, Turned, names_of, understood
-from trunkline.bridge.sip.gate import allow, counters, networks, packed, within
+from trunkline.bridge.sip.gate import Table, allow, counters, networks, packed, within
 from trunkline.bridge.sip.hub import Hub, WorkerLink
 from trunkline.bridge.sip.options import LOOPBACK, Options, Trunk, User, options_of
 from trunkline.bridge.sip.ring import RingMemory
@@ -77,10 +78,15 @@ class Library:
     """The gate's functions."""
 
     def __init__(self) -> None:
-        self.table: tuple[bytes, int] | None = None
+        self.heard: tuple[bytes, int] | None = None
+        self.trusted: tuple[bytes, int] | None = None
 
     def trunkline_gate_allow(self, data: bytes, count: int) -> int:
-        self.table = (data, count)
+        self.heard = (data, count)
+        return 0
+
+    def trunkline_gate_trust(self, data: bytes, count: int) -> int:
+        self.trusted = (data, count)
         return 0
 
     def trunkline_gate_counters(self, room: object, size: int) -> int:
@@ -91,9 +97,16 @@ class Library:
 
 def test_the_gate_is_called():
     library = Library()
-    allow(library, networks(["127.0.0.0/8"]))
-    assert library.table == (bytes(10) + b"\xff\xff\x7f\x00\x00\x00" + bytes([104]), 1)
+    allow(library, Table(tuple(networks(["127.0.0.0/8"])), tuple(networks(["::1"]))))
+    assert library.heard == (bytes(10) + b"\xff\xff\x7f\x00\x00\x00" + bytes([104]), 1)
+    assert library.trusted == (bytes(15) + b"\x01" + bytes([128]), 1)
     assert counters(library)["dropped_invite"] == 2
+
+
+def test_an_earlier_wheel_has_one_table():
+    told = []
+    allow(SimpleNamespace(trunkline_gate_allow=lambda *table: told.append(table)), Table((), ()))
+    assert told == [(b"", 0)]
 
 
 TRUNK = Trunk(name="carrier", host="sip.example:5070", proxy="sip:edge.example;lr", allow=("198.51.100.0/24",))
@@ -106,7 +119,9 @@ def test_who_is_heard():
     assert rules.decide(INVITE, "198.51.100.9:5060", 0) == Pass("carrier")
     assert rules.decide(INVITE, "10.1.2.3:5060", 0) == Pass("")
     assert rules.decide(INVITE, "192.0.2.1:5060", 0) == Turned(403)
-    assert {str(net) for net in rules.table()} == {"10.0.0.0/8", "198.51.100.0/24", "203.0.113.5/32"}
+    table = rules.table()
+    assert {str(net) for net in table.heard} == {"10.0.0.0/8", "198.51.100.0/24", "203.0.113.5/32"}
+    assert table.trusted == table.heard
     rules.resolve({"carrier": ["203.0.113.6"]})
     assert rules.decide(INVITE, "203.0.113.5:5060", 0) == Turned(403)
     assert names_of([TRUNK]) == {"carrier": ["sip.example", "edge.example"]}
@@ -137,7 +152,9 @@ def test_users_may_call_from_anywhere_and_are_asked():
     assert isinstance(asked, Turned)
     assert asked.code == 401
     assert [name for name, _ in asked.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
-    assert all(within(rules.table(), address) for address in ("192.0.2.1", "2001:db8::1"))
+    table = rules.table()
+    assert all(within(table.heard, address) for address in ("192.0.2.1", "2001:db8::1"))
+    assert [str(net) for net in table.trusted] == ["10.0.0.0/8"]
 
 
 def test_options_of_the_configuration():
