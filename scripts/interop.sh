@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
-wanted=(sip-tester baresip-core iproute2 flite openssl kamailio)
+wanted=(sip-tester sipvicious baresip-core iproute2 flite openssl kamailio)
 kamailio=$(missing_packages kamailio)
 [ -n "${SKIP_APT:-}" ] || packages "${wanted[@]}"
 [ -z "$kamailio" ] || [ ! -d /run/systemd/system ] || systemctl disable -q --now kamailio || true  # tests start their own
