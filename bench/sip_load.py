@@ -38,6 +38,7 @@ from trunkline_sim.load import RIG_LIMIT
 BLOCKED = "20,100"  # ms: held, begun every
 SET_UP_RATE = 40.0  # calls a second, before a run
 WARM_S = 3.0
+PER_WORKER = 100  # calls
 PULSE_EVERY = 50  # frames
 LATE_S = 0.02
 STAY_S = 2.0  # of a call in the set-up run
@@ -49,6 +50,7 @@ class Run:
     """One run. Times in ms; shares of a core, or of the packets."""
 
     calls: int
+    workers: int
     node: str  # idle, blocked
     cpu: dict[str, float]  # share of a core, by role
     delay: tuple[float, float, float]  # p50, p95, p99
@@ -156,7 +158,7 @@ async def measure(count: int, node: str, seconds: float, workers: int) -> Run:
             wrong += await _books(rig, phones)
     cpu, rig_share, others, late_beats = window
     return Run(
-        count, node, cpu, _ms(_all(phone.stream.delays for phone in phones), 0.5, 0.95, 0.99),
+        count, workers, node, cpu, _ms(_all(phone.stream.delays for phone in phones), 0.5, 0.95, 0.99),
         sum(phone.stream.lost for phone in phones), *_packets(phones), late_beats, rss, wrong, rig_share,
         round(1000 * float(np.quantile(media.late, 0.99)), 2), own, others,
     )  # fmt: skip
@@ -280,17 +282,17 @@ def _ms(seconds: Sequence[float], *shares: float) -> tuple[float, ...]:
 def table(runs: Sequence[Run]) -> str:
     """Markdown."""
     lines = [
-        "| calls | node | processor per call: gateway, worker | delay p50 / p95 / p99 ms | lost / late packets "
-        "| lateness p50 / p99 / most ms | clock's jitter p50 / p99 / most ms | holes | late beats "
-        "| RSS per call: gateway, worker kB | rig | others |",
-        "|" + "---|" * 12,
+        "| calls | workers | node | processor per call: gateway, worker | delay p50 / p95 / p99 ms "
+        "| lost / late packets | lateness p50 / p99 / most ms | clock's jitter p50 / p99 / most ms | holes "
+        "| late beats | RSS per call: gateway, worker kB | rig | others |",
+        "|" + "---|" * 13,
     ]
     for run in runs:
         cpu = ", ".join(f"{100 * run.cpu[role] / run.calls:.2f} %" for role in ROLES[1:])
         rss = ", ".join(f"{run.rss_kb[role]:.0f}" for role in ROLES[1:])
         limited = f" {run.limited}" if run.limited else ""
         lines.append(
-            f"| {run.calls} | {run.node} | {cpu} | {_slashes(run.delay)} "
+            f"| {run.calls} | {run.workers} | {run.node} | {cpu} | {_slashes(run.delay)} "
             f"| {run.lost} of {run.packets} / {run.late:.3%} "
             f"| {_slashes(run.lateness)} | {_slashes(run.jitter)} | {run.holes:.3%} | {run.late_beats} | {rss} "
             f"| {run.rig:.0%} | {run.others:.0%}{limited} |"
@@ -318,11 +320,11 @@ async def main(given: argparse.Namespace) -> None:
     runs: list[Run] = []
     for count in (int(word) for word in given.calls.split(",") if word):
         for node in given.nodes.split(","):
-            runs.append(await measure(count, node, given.seconds, given.workers))
+            runs.append(await measure(count, node, given.seconds, given.workers or -(-count // PER_WORKER)))
             print(json.dumps(asdict(runs[-1])), flush=True)
-    found = await set_ups(given.rate, given.set_up_seconds, given.workers) if given.set_up_seconds else None
+    found = await set_ups(given.rate, given.set_up_seconds, given.workers or 1) if given.set_up_seconds else None
     if given.out is not None:
-        made = {"runs": [asdict(run) for run in runs], "set_ups": found and asdict(found)}
+        made = {"runs": [{**asdict(run), "limited": run.limited} for run in runs], "set_ups": found and asdict(found)}
         await asyncio.to_thread(given.out.write_text, json.dumps(made, indent=1) + "\n")
     print("\n" + "\n\n".join([*([table(runs)] if runs else []), *([told(found)] if found else [])]))
 
@@ -332,7 +334,7 @@ if __name__ == "__main__":
     parser.add_argument("--calls", default="100,200")
     parser.add_argument("--nodes", default="idle,blocked", help="of idle and blocked")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help=f"0: one for {PER_WORKER} calls, one for the set-ups")
     parser.add_argument("--rate", type=float, default=50.0, help="calls a second that are set up")
     parser.add_argument("--set-up-seconds", type=float, default=60.0, help="0: none")
     parser.add_argument("--out", type=Path, help="JSON of all runs")

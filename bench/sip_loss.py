@@ -215,7 +215,7 @@ async def judge(arm: Arm, made: Sequence[Clip], pool: OfflineRecogniser, lost: f
         count["heard"] += same(reader, clip.text, text.text, clip.keys.split()[0], clip.must)
         if misses and not (meant and text.accepted):
             print(f"  {arm.name}: {clip.text!r} → {text.text!r} {text.confidence:.2f}", flush=True)
-    found = [one for clip in made if (one := _distance(clip, arm)) is not None]
+    found = [one for clip in made if (one := distance_of(clip, arm)) is not None]
     return Score(
         arm.name, len(made), count["right"], count["heard"], count["wrong"],
         round(statistics.mean(one.segmental_db for one in found), 1),
@@ -233,7 +233,8 @@ def _cut(clip: Clip, arm: Arm) -> bytes:
     return up.push(piece) + up.flush()
 
 
-def _distance(clip: Clip, arm: Arm) -> Distance | None:
+def distance_of(clip: Clip, arm: Arm) -> Distance | None:
+    """Of what arrived from what was said."""
     return distance(_wave(mulaw.decode(clip.payload).tobytes()), _wave(clip.heard[arm.name]))
 
 
