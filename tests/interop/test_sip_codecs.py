@@ -41,6 +41,22 @@ async def test_both_voices(folder: Path, codec: Codec, kind: int, name: str) -> 
     assert strength(echo_of(caller, codec, kind), HZ) > 0.9
 
 
+@pytest.mark.parametrize("rate", [8000, 16000])
+async def test_linear_audio(folder: Path, rate: int) -> None:
+    async with gateway(folder) as up, worker(up.options.socket) as here, calling(up.port()) as caller:
+        await caller.invite(sdp(caller.rtp.port, f"96 L16/{rate}"))
+        told = await here.until(wire.Up)
+        assert told.codec == f"L16/{rate}"
+        big_endian = [
+            struct.pack(f">{rate // 50}h", *struct.unpack(f"<{rate // 50}h", one)) for one in tone(HZ, 60, rate)
+        ]
+        await caller.talk(big_endian, 96, rate // 50)
+        await over(here, caller)
+    assert strength(here.heard[told.call], HZ) > 0.9
+    back = b"".join(payload for kind, _sequence, payload in caller.heard if kind == 96)
+    assert strength(struct.pack(f"<{len(back) // 2}h", *struct.unpack(f">{len(back) // 2}h", back)), HZ, rate) > 0.9
+
+
 async def test_a_codec_that_was_not_allowed_is_refused(folder: Path) -> None:
     async with gateway(folder, codecs=("PCMA",)) as up, worker(up.options.socket), calling(up.port()) as caller:
         assert (await caller.invite(sdp(caller.rtp.port, "0"))).startswith("SIP/2.0 488")

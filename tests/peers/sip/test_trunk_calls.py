@@ -77,6 +77,21 @@ async def test_the_address_behind_a_nat_is_told_to_the_far_end(folder: Path) -> 
     assert f"@203.0.113.7:{up.port()}" in next(line for line in text.split("\r\n") if line.startswith("Contact:"))
 
 
+async def test_a_long_invite_goes_by_the_trunks_transport(folder: Path) -> None:
+    """pjsip would try TCP beyond 1300 bytes; where a firewall swallows that, nobody is called for minutes."""
+    connections: list[object] = []
+    async with (
+        peer(INVITE=[486]) as (far, port),
+        await asyncio.start_server(lambda _reader, writer: connections.append(writer), "127.0.0.1", port),
+        gateway(folder, trunks=(trunk(port),)) as up,
+        worker(up.options.socket) as here,
+    ):
+        await here.until(wire.Gone, await here.dial("1", trunk="carrier", headers={"X-Long": "x" * 1500}))
+    ((_at, text),) = far.of("INVITE")
+    assert len(text) > 2000
+    assert connections == []
+
+
 async def test_session_timers_of_a_trunk(folder: Path) -> None:
     async with peer(INVITE=[486]) as (far, port):
         own = (trunk(port, timer_s=600), {**trunk(port, timer_s=0), "name": "none"})
