@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trunkline_sim.errors import SimError
-from trunkline_sim.pstn import MOST_CALLS, Pstn
+from trunkline_sim.pstn import ANY, MOST_CALLS, Pstn
 from trunkline_sim.pstn_account import Account
 from trunkline_sim.pstn_people import People, default_people, load_people
 
@@ -55,20 +55,25 @@ async def _serve(
     cps: float,
     console: Console,
 ) -> None:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal():
-        raise SimError(f"--listen {listen}: must be HOST:PORT")
+    host, port = _place(listen)
     who = default_people(seed or 0) if people is None else load_people(people, seed)
     _allow_files()
     if recordings is not None:
         await asyncio.to_thread(_made, recordings)
     with _opened(account) as out:
         network = Pstn(who, Account(out), users=_users(users), recordings=recordings, most_calls=calls, most_per_s=cps)
-        await network.open(host, int(port))
+        await network.open(host, port)
         async with network:
             _greet(network, who, people, console)
             await _until_told()
         _told(network, console)
+
+
+def _place(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or ":" in host or not port.isdecimal() or int(port) > 65_535:
+        raise SimError(f"--listen {listen}: must be HOST:PORT, IPv4, a port from 0 (any free one) to 65535")
+    return host, int(port)
 
 
 def _users(pairs: list[str]) -> dict[str, str]:
@@ -99,9 +104,8 @@ def _greet(network: Pstn, who: People, people: Path | None, console: Console) ->
     console.print(f"  {people}: {len(who.cast)} entries" if people else "  who answers:", highlight=False)
     if people is None:
         console.print("  " + ", ".join(f"{cast.person.number} {cast.name}" for cast in who.cast), highlight=False)
-    console.print(
-        f'  in config.toml: [[sip.trunk]] name = "pstn", host = "{network.host}:{network.port}"', markup=False
-    )
+    near = "127.0.0.1" if network.host == ANY else network.host
+    console.print(f'  in config.toml: [[sip.trunk]] name = "pstn", host = "{near}:{network.port}"', markup=False)
 
 
 def _told(network: Pstn, console: Console) -> None:

@@ -175,7 +175,11 @@ async def place(plan: Plan, voices: Voices, audience: Audience | None = None) ->
 def _settled(plan: Plan) -> Plan:
     """What the address says of the network. Raises SimError where the two do not fit, or the script does not."""
     schemes: Mapping[str, Network] = {audiosocket.SCHEME: "audiosocket", sip_phone.SCHEME: "sip"}
-    found = next((network for scheme, network in schemes.items() if plan.url.startswith(scheme)), None)
+    found = next((network for scheme, network in schemes.items() if plan.url.lower().startswith(scheme)), None)
+    if plan.url.lower().startswith("sips:"):
+        raise SimError(f"{plan.url}: this telephone speaks no TLS; must be sip:USER@HOST[:PORT]")
+    if found is not None and plan.network not in ("smartflo", found):
+        raise SimError(f"--carrier {plan.network}: but {plan.url} is an address of {found}")
     if found is not None:
         plan = replace(plan, network=found, api=plan.api or DEFAULT_API)
     elif plan.network in schemes.values():

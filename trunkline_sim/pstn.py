@@ -11,7 +11,6 @@ users are given; a registrar that takes whoever knows a password. What it is not
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,15 +18,16 @@ from typing import Self
 
 from trunkline_sim import report
 from trunkline_sim.ears import FRAME_S
+from trunkline_sim.errors import SimError
 from trunkline_sim.pstn_account import Account, Entry
 from trunkline_sim.pstn_call import Callee
-from trunkline_sim.pstn_people import People
+from trunkline_sim.pstn_people import Cast, People
 from trunkline_sim.script import Script, Speech
 from trunkline_sim.sip_dialog import ALLOW, Dialog
 from trunkline_sim.sip_digest import Doorman
 from trunkline_sim.sip_events import Me
 from trunkline_sim.sip_message import Header, Message, response, tag_of, uri_of, user_of
-from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket
+from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket, near
 from trunkline_sim.voices import Voices
 
 MOST_CALLS = 10_000  # at once
@@ -35,6 +35,7 @@ LINGER_S = 8.0  # for the last words of a call to be asked for again
 LATE_S = 0.1  # a clock that is this late skips what it missed
 EXPIRES_S = 3600  # a registration's longest
 TAG = "pstn"
+ANY = "0.0.0.0"  # noqa: S104 - listening everywhere: each caller is told our address on the way to them
 
 
 class Pstn:
@@ -53,7 +54,6 @@ class Pstn:
     ) -> None:
         """users: name → password, asked for by REGISTER and INVITE; most_per_s: new calls, beyond them 503; 0: any."""
         self.people, self.account = people, account or Account()
-        self.counts: Counter[str] = Counter()
         self.bindings: dict[str, str] = {}  # address of record → contact
         self.live = 0  # calls that are not over
         self.peak = 0  # most of them at once
@@ -64,17 +64,17 @@ class Pstn:
         self._calls: dict[str, _Live] = {}
         self._sounding: set[_Live] = set()
         self._socket = SipSocket(self._arrived)
+        self.counts = self._socket.counts  # what was answered outside calls, dropped, late
         self._clock: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
-        self._me = Me("", 0)
         self._loop = asyncio.get_running_loop()
 
     async def open(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Make every voice, then listen. Raises SimError."""
         await asyncio.to_thread(self._prepare)
         await self._socket.open(host, port)
-        self._me = Me(host, self._socket.port, name=TAG)
         self._clock = self._loop.create_task(self._beat(), name="sim.pstn.clock")
+        self._clock.add_done_callback(self._stopped)
 
     async def __aenter__(self) -> Self:
         if not self._socket.port:
@@ -91,9 +91,17 @@ class Pstn:
             live.forget()
         if self._clock is not None:
             self._clock.cancel()
-            await asyncio.gather(self._clock, return_exceptions=True)
+            await asyncio.wait({self._clock})
         await asyncio.sleep(0.05)  # the last datagrams
         await self._socket.close()
+        if self._clock is not None and not self._clock.cancelled() and (broken := self._clock.exception()):
+            raise broken
+
+    def _stopped(self, clock: asyncio.Task[None]) -> None:
+        """Without its clock nobody is heard any more: that is said at once, not only at the end."""
+        if not clock.cancelled():
+            what = {"message": "the simulated network's clock broke", "exception": clock.exception()}
+            self._loop.call_exception_handler(what)
 
     @property
     def host(self) -> str:
@@ -107,11 +115,17 @@ class Pstn:
 
     def _prepare(self) -> None:
         for cast in self.people.cast:
-            found = self._voices.clips(cast.script)
-            if cast.early is not None:
-                one = Script("early", (), voice=cast.script.voice, folder=cast.script.folder)
-                found[cast.early] = self._voices.clip(one, cast.early)
-            self._clips[cast.index] = found
+            try:
+                self._clips[cast.index] = self._clips_of(cast)
+            except SimError as wrong:
+                raise SimError(f"{cast.where}: {wrong}") from wrong
+
+    def _clips_of(self, cast: Cast) -> dict[Speech, bytes]:
+        found = self._voices.clips(cast.script)
+        if cast.early is not None:
+            one = Script("early", (), voice=cast.script.voice, folder=cast.script.folder)
+            found[cast.early] = self._voices.clip(one, cast.early)
+        return found
 
     # -- signalling
 
@@ -131,7 +145,8 @@ class Pstn:
             self._answer(message, hop, 481, "Call/Transaction Does Not Exist")
 
     def _answer(self, message: Message, hop: Hop, code: int, reason: str, more: list[Header] | None = None) -> None:
-        self.counts[f"{message.method} {code}"] += 1
+        method = message.method if message.method in ALLOW[1].split(", ") or message.method == "REGISTER" else "other"
+        self.counts[f"{method} {code}"] += 1
         hop.send(response(message, code, reason, more or [], tag=TAG))
 
     def _invited(self, invite: Message, hop: Hop) -> None:
@@ -153,10 +168,11 @@ class Pstn:
         from_ = user_of(uri_of(invite.first("from")))
         entry = Entry(invite.call_id, number, from_, chosen.attempt, chosen.cast.name, extra)
         self.account.invited(entry)
-        me = Me(self._me.host, self._me.port, "TCP" if hop.reliable else "UDP", TAG)
+        here = near(hop.far) if self.host == ANY else self.host
+        me = Me(here, self.port, "TCP" if hop.reliable else "UDP", TAG)
         dialog = Dialog.called(invite, me, reliable=hop.reliable)
         clips = self._clips[chosen.cast.index]
-        callee = Callee(invite, dialog, chosen, entry, clips, lambda: RtpPort(self._me.host), now)
+        callee = Callee(invite, dialog, chosen, entry, clips, lambda: RtpPort(self.host), now)
         live = self._calls[invite.call_id] = _Live(callee, hop)
         self.live += 1
         self.peak = max(self.peak, self.live)
@@ -229,7 +245,10 @@ class Pstn:
             name = f"{int(time.time() * 1000)}-{_safe(callee.entry.number)}.wav"
             callee.entry.recording = name
             wav = report.stereo(bytes(callee.tracks.agent), bytes(callee.tracks.person))
-            (self._recordings / name).write_bytes(wav)
+            try:
+                (self._recordings / name).write_bytes(wav)
+            except OSError:
+                self.counts["recordings not written"] += 1
         self.account.over(callee.entry)
         self._loop.call_later(LINGER_S, self._calls.pop, callee.entry.call_id, None)
 

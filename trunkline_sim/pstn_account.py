@@ -69,5 +69,8 @@ class Account:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         told = {name.rstrip("_"): round(v, 3) if isinstance(v, float) else v for name, v in fields.items()}
-        self._out.write(json.dumps({"event": event, "at": at, **told}) + "\n")
-        self._out.flush()
+        try:
+            self._out.write(json.dumps({"event": event, "at": at, **told}) + "\n")
+            self._out.flush()
+        except OSError:  # a full disk ends no call
+            self.counts["lines not written"] += 1

@@ -6,7 +6,7 @@ The same seed and number make the same person with the same patience, in whateve
 import random
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import msgspec
 
 from trunkline_sim import script as scripts
-from trunkline_sim.errors import ScriptError, SimError
+from trunkline_sim.errors import SimError
 from trunkline_sim.script import Script, Speech
 from trunkline_sim.tones import TONES
+from trunkline_sim.voices import known_voice
 
+MOST_WEIGHT = 1e9
+MOST_S = 3600.0  # of any time in a file
 NOBODY = 0  # a code: the network says nothing, not even 100
 SCREENING_TEXT = (
     "Hi. The person you are calling is using a screening service. Please say your name and why you are calling."
@@ -47,7 +50,7 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     retry_after_s: int = 0  # with a code of 300 and more
     early: str = ""  # heard instead of ringing (183): words, tone:NAME, asterisk:NAME or a WAV file
     script: str = ASKS  # what they do, docs/simulators.md: the steps, or the name of a file of them
-    voice: str = "kal16"
+    voice: str = ""  # instead of the script's
     vad: bool = False  # their telephone sends one packet a second while they are silent
     record: bool = False  # both sides, where recordings are kept
     vanish_s: float = 0.0  # so long after the answer they are gone without a word; 0: never
@@ -112,6 +115,11 @@ class Cast:
         """In the account."""
         return self.person.name or self.person.kind
 
+    @property
+    def where(self) -> str:
+        """Its entry, for whoever wrote it."""
+        return f"[[person]] {self.index} ({self.name})"
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -168,54 +176,71 @@ def default_people(seed: int = 0) -> People:
 def load_people(path: Path, seed: int | None = None) -> People:
     """From a TOML file; seed: instead of the file's. Raises SimError."""
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
+        return people_of(tomllib.loads(path.read_text("utf-8")), path.parent, seed)
+    except OSError as wrong:
+        raise SimError(f"{path}: {wrong.strerror or wrong}") from wrong
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, SimError) as wrong:
         raise SimError(f"{path}: {wrong}") from wrong
-    return people_of(tree, path.parent, seed)
 
 
 def people_of(tree: Mapping[str, Any], folder: Path = Path(), seed: int | None = None) -> People:
     """`seed` and the list `person`, as TOML has them. Raises SimError, which names the entry."""
     if unknown := sorted(tree.keys() - {"seed", "person"}):
         raise SimError(f"{unknown[0]}: there are only seed and [[person]]")
-    entries = tree.get("person", [])
+    entries, own = tree.get("person"), tree.get("seed", 0)
+    if not isinstance(own, int):
+        raise SimError(f"seed = {own!r}: must be a whole number")
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
+        raise SimError("person: must be one or more tables [[person]], with two brackets")
     cast = [_cast(number, entry, folder) for number, entry in enumerate(entries, 1)]
     names = {one.name for one in cast}
     for one in cast:
         if one.person.then and one.person.then not in names:
             raise SimError(
-                f"{one.name}: then = {one.person.then!r} is nobody's name; there are: {', '.join(sorted(names))}"
+                f"{one.where}: then = {one.person.then!r} is nobody's name; there are: {', '.join(sorted(names))}"
             )
-    return People(cast, int(tree.get("seed", 0)) if seed is None else seed)
+    return People(cast, own if seed is None else seed)
 
 
 def _cast(number: int, entry: Mapping[str, Any], folder: Path) -> Cast:
     kind = entry.get("kind", "answers")
     where = f"[[person]] {number} ({entry.get('name') or kind})"
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise SimError(f"{where}: kind {kind!r} is unknown; there are: {', '.join(KINDS)}")
     try:
+        if unknown := sorted(entry.keys() - set(Person.__struct_fields__)):
+            raise ValueError(f"{unknown[0]}: no such setting; there are: {', '.join(Person.__struct_fields__)}")
         person = msgspec.convert({**KINDS[kind], **entry}, Person)
         _check(person)
         return Cast(person, _script(person, folder), _speech(person.early) if person.early else None, number)
-    except (msgspec.ValidationError, ScriptError, ValueError) as wrong:
+    except (msgspec.ValidationError, SimError, ValueError) as wrong:
         raise SimError(f"{where}: {wrong}") from wrong
 
 
 def _check(person: Person) -> None:
     low, high = _span(person.ring_s)
-    if not 0 <= low <= high:
-        raise ValueError(f"ring_s = {person.ring_s}: must be seconds, or two of them, the smaller first")
+    if not 0 <= low <= high <= MOST_S:  # nan is not, either
+        raise ValueError(f"ring_s = {person.ring_s}: must be seconds up to {MOST_S:g}, or two, the smaller first")
     if person.code and person.code not in range(200, 700):
         raise ValueError(f"code = {person.code}: must be 0 or a final status, 200 to 699")
-    if person.weight <= 0:
-        raise ValueError("weight: must be more than 0")
+    if not 0 < person.weight <= MOST_WEIGHT:
+        raise ValueError(f"weight = {person.weight}: must be more than 0, at most {MOST_WEIGHT:g}")
+    if not 0 <= person.vanish_s <= MOST_S:
+        raise ValueError(f"vanish_s = {person.vanish_s}: must be seconds from 0 (never) to {MOST_S:g}")
+    if not 0 <= person.retry_after_s <= MOST_S:
+        raise ValueError(f"retry_after_s = {person.retry_after_s}: must be seconds from 0 (none) to {MOST_S:g}")
+    if person.transferred not in range(200, 700):
+        raise ValueError(f"transferred = {person.transferred}: must be a final status, 200 to 699")
+    if person.voice:
+        known_voice(person.voice)
 
 
 def _script(person: Person, folder: Path) -> Script:
     if person.script.endswith(".call") and "\n" not in person.script:
-        return scripts.load(folder / person.script)
-    return scripts.parse(f"voice: {person.voice}\n{person.script}", person.name or person.kind, folder)
+        script = scripts.load(folder / person.script)
+    else:
+        script = scripts.parse(person.script, person.name or person.kind, folder)
+    return replace(script, voice=person.voice) if person.voice else script
 
 
 def _speech(early: str) -> Speech:

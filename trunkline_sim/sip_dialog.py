@@ -28,6 +28,7 @@ from trunkline_sim.sip_events import (
 from trunkline_sim.sip_message import Header, Message, render, response, tag_of, uri_of
 
 ALLOW: Header = ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REFER, NOTIFY, UPDATE")
+_REMEMBERED = 16  # requests of theirs that may be asked again
 _BACKWARDS = 1000  # our requests in a dialog that we did not begin are counted from here: seen at once in a trace
 
 
@@ -243,6 +244,8 @@ class Dialog:
     def _reply(self, request: Message, code: int, reason: str, more: Sequence[Header] = (), body: bytes = b"") -> bytes:
         data = response(request, code, reason, more, body, tag_of(self._local))
         self._answers[request.cseq] = data
+        if len(self._answers) > _REMEMBERED:
+            del self._answers[next(iter(self._answers))]
         self.out.append(data)
         return data
 

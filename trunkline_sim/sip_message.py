@@ -136,11 +136,14 @@ def user_of(uri: str) -> str:
 
 
 def host_port(uri: str, default: int = 5060) -> tuple[str, int]:
-    """Where an address is reached. Raises ValueError for a port that is none."""
+    """Where an address is reached. Raises ValueError for a host or a port that is none."""
     rest = uri.partition(":")[2] if uri.lower().startswith(("sip:", "sips:")) else uri
     rest = rest.rpartition("@")[2].partition(";")[0].partition("?")[0]
     host, _, port = rest.rpartition(":") if rest.count(":") == 1 or "]:" in rest else (rest, "", "")
-    return host.strip("[]"), int(port) if port else default
+    number = int(port) if port else default
+    if not host or not 0 < number <= 65_535:
+        raise ValueError(f"{uri}: no host, or no port")
+    return host.strip("[]"), number
 
 
 class Framer:

@@ -18,7 +18,7 @@ from trunkline_sim.errors import SimError
 from trunkline_sim.sip_dialog import Dialog
 from trunkline_sim.sip_events import Answered, Event, Left, Me, Offered, Rang, Referred, Refused, Replied
 from trunkline_sim.sip_message import Message, host_port, response, user_of
-from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket
+from trunkline_sim.sip_socket import Hop, RtpPort, SipSocket, near
 from trunkline_sim.wire import CallFacts, HangUp, Listener, Order, Play, Speaker, Wire
 
 SCHEME = "sip:"
@@ -91,14 +91,10 @@ class Session:
     ) -> None:
         """url: sip:USER@HOST[:PORT][;transport=tcp]; headers: X-… of the INVITE. Raises SimError."""
         self._url, self._from, self._credentials = url, from_, credentials
-        try:
-            self.host, self.port = host_port(url)
-        except ValueError as wrong:
-            raise SimError(f"{url}: must be sip:USER@HOST[:PORT]") from wrong
+        self.host, self.port, self.tcp = _place(url)
         if odd := [name for name in headers if not name.lower().startswith("x-")]:
             raise SimError(f"--param {odd[0]}: over SIP these are headers of the INVITE, X-…")
         self._headers = tuple(headers.items())
-        self.tcp = ";transport=tcp" in url.lower()
         self.call_id = f"{secrets.token_hex(8)}@trunkline-sim"
         self.facts = CallFacts(from_=from_, to=user_of(url) or "agent", stream_sid=self.call_id, call_sid=self.call_id)
         self.messages: Counter[str] = Counter()  # that came: media, key, bye, and answers to requests of ours
@@ -143,7 +139,11 @@ class Session:
         """For the person at the terminal."""
         if not event.code:
             return SimError(f"no SIP at {self._url}: {event.reason} (is the service running? try: make run)")
-        hint = " (give --user NAME:PASSWORD)" if event.code in (401, 407) and not self._credentials else ""
+        hint = ""
+        if event.code in (401, 407):
+            hint = (
+                " (--user: the name or the password is wrong)" if self._credentials else " (give --user NAME:PASSWORD)"
+            )
         return SimError(f"{self._url}: the service answered {event.code} {event.reason}{hint}")
 
 
@@ -175,9 +175,12 @@ class SipLine:
                 session.host, session.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
             )
         except OSError as wrong:
-            raise SimError(f"{session.host}: no such host: {wrong}") from wrong
+            raise SimError(f"{session.host}: no such host: {wrong.strerror or wrong}") from wrong
         far = (str(found[0][4][0]), session.port)
-        here = _near(far[0])
+        try:
+            here = near(far[0])
+        except OSError as wrong:
+            raise SimError(f"no way to {far[0]}: {wrong.strerror or wrong}") from wrong
         if not session.tcp and await _nobody(far):
             raise SimError(
                 f"no SIP at {far[0]}:{far[1]}: nothing listens there (is the service running? try: make run)"
@@ -337,11 +340,20 @@ class SipLine:
         self._flush()
 
 
-def _near(far: str) -> str:
-    """Our address on the way there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((far, 9))
-        return str(probe.getsockname()[0])
+def _place(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether by TCP. Raises SimError for an address that we cannot call."""
+    try:
+        host, port = host_port(url)
+    except ValueError:
+        raise SimError(f"{url}: must be sip:USER@HOST[:PORT], a port from 1 to 65535") from None
+    if ":" in host:
+        raise SimError(f"{url}: this telephone speaks IPv4 alone")
+    if any(not " " < c < "\x7f" or c in '<>"' for c in url):
+        raise SimError(f"{url!r}: an address has no spaces, no quotes and no letters beyond ASCII")
+    transport = url.lower().partition(";transport=")[2].partition(";")[0]
+    if transport not in ("", "udp", "tcp"):
+        raise SimError(f"{url}: transport={transport}: must be udp or tcp")
+    return host, port, transport == "tcp"
 
 
 async def _nobody(far: tuple[str, int]) -> bool:

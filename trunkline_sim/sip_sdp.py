@@ -1,6 +1,7 @@
 """The audio line of an SDP: RFC 4566, offer and answer: RFC 3264. Pure. We know G.711 and telephone events."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 CODECS = {"PCMU": 0, "PCMA": 8}
 KEYS = 101  # our payload type of RFC 4733 events
@@ -24,7 +25,14 @@ class Audio:
 
 
 def read(body: bytes) -> Audio | None:
-    """The first audio stream; None without one."""
+    """The first audio stream; None without one, or where it cannot be read."""
+    try:
+        return _read(body)
+    except (ValueError, IndexError):
+        return None
+
+
+def _read(body: bytes) -> Audio | None:
     host, own, port, types, names, direction = "", "", 0, [], {"0": "PCMU", "8": "PCMA"}, "sendrecv"
     inside = False
     for line in body.decode("utf-8", "replace").splitlines():
@@ -45,9 +53,11 @@ def read(body: bytes) -> Audio | None:
     if not inside and not types:
         return None
     keys = [int(number) for number in types if names.get(number, "").lower().startswith("telephone-event/8000")]
+    if not 0 <= port <= 65_535 or any(key > 127 for key in keys):
+        raise ValueError("no port, or no payload type")
     known = [names.get(number, "").partition("/")[0].upper() for number in types]
     codecs = tuple(name for name in known if name in CODECS)
-    return Audio(own or host, port, codecs, keys[0] if keys else None, direction)
+    return Audio(str(IPv4Address(own or host)), port, codecs, keys[0] if keys else None, direction)
 
 
 def write(

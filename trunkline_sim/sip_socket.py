@@ -1,6 +1,7 @@
 """The wires under simulated SIP calls: UDP and TCP for messages, a UDP socket per call for its audio."""
 
 import asyncio
+import errno
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from trunkline_sim.sip_message import Framer, Message, parse
 
 Address: TypeAlias = tuple[str, int]
 MOST_PACKETS = 25  # of one call, read at once: half a second that the machine stood still
+MOST_STREAMS = 1000  # TCP connections at once
+MOST_UNSENT = 1 << 20  # bytes that wait for one far end: beyond that it does not read
+_TRIES = 20  # any port that is free for both UDP and TCP
 _BUFFER = 4 << 20  # bytes: a burst of a thousand INVITEs waits in the kernel
 
 
@@ -22,6 +26,11 @@ class Hop(Protocol):
     @property
     def reliable(self) -> bool:
         """Whether what is sent arrives."""
+        ...
+
+    @property
+    def far(self) -> str:
+        """Their address."""
         ...
 
     def send(self, data: bytes) -> None:
@@ -37,6 +46,11 @@ class UdpHop:
     address: Address
     reliable: bool = False
 
+    @property
+    def far(self) -> str:
+        """Their address."""
+        return self.address[0]
+
     def send(self, data: bytes) -> None:
         """One datagram."""
         self.transport.sendto(data, self.address)
@@ -47,12 +61,23 @@ class TcpHop:
     """A connection that is there."""
 
     writer: asyncio.StreamWriter
+    counts: Counter[str]
     reliable: bool = True
 
+    @property
+    def far(self) -> str:
+        """Their address."""
+        return str(self.writer.get_extra_info("peername")[0])
+
     def send(self, data: bytes) -> None:
-        """Nothing, once it is closed."""
-        if not self.writer.is_closing():
-            self.writer.write(data)
+        """Nothing, once it is closed; who does not read is cut off."""
+        if self.writer.is_closing():
+            return
+        if self.writer.transport.get_write_buffer_size() > MOST_UNSENT:
+            self.counts["deaf_streams"] += 1
+            self.writer.transport.abort()
+            return
+        self.writer.write(data)
 
 
 OnMessage: TypeAlias = Callable[[Message, Hop], None]
@@ -71,19 +96,31 @@ class SipSocket:
 
     async def open(self, host: str, port: int, *, tcp: bool = True) -> None:
         """Listen on UDP and, on the same port, TCP; port 0: any free one. Raises SimError."""
-        loop = asyncio.get_running_loop()
+        for left in reversed(range(1 if port else _TRIES)):
+            try:
+                await self._listen(host, port, tcp=tcp)
+                return
+            except OverflowError:
+                raise SimError(f"cannot listen on {host}:{port}: a port is 0 to 65535") from None
+            except OSError as wrong:
+                if not left or wrong.errno != errno.EADDRINUSE:
+                    raise SimError(f"cannot listen on {host}:{port}: {wrong.strerror or wrong}") from wrong
+
+    async def _listen(self, host: str, port: int, *, tcp: bool) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             sock.setblocking(False)
             sock.bind((host, port))
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
-            self.host, self.port = sock.getsockname()
+            found = sock.getsockname()
             if tcp:
-                self._server = await asyncio.start_server(self._accepted, host, self.port)
-        except OSError as wrong:
+                self._server = await asyncio.start_server(self._accepted, host, found[1])
+        except (OSError, OverflowError):
             sock.close()
-            raise SimError(f"cannot listen on {host}:{port}: {wrong.strerror or wrong}") from wrong
+            raise
+        loop = asyncio.get_running_loop()
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
+        self.host, self.port = found
 
     async def hop(self, address: Address, *, tcp: bool = False) -> Hop:
         """A way to there. Raises SimError."""
@@ -96,7 +133,7 @@ class SipSocket:
         except (OSError, TimeoutError) as wrong:
             raise SimError(f"no SIP at {address[0]}:{address[1]} over TCP: {wrong or type(wrong).__name__}") from wrong
         self._own(reader, writer)
-        return TcpHop(writer)
+        return TcpHop(writer, self.counts)
 
     async def close(self) -> None:
         """Nothing comes any more."""
@@ -121,6 +158,10 @@ class SipSocket:
         self._on_message(message, hop)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._readers) >= MOST_STREAMS:
+            self.counts["streams_turned_away"] += 1
+            writer.close()
+            return
         self._own(reader, writer)
 
     def _own(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +171,7 @@ class SipSocket:
         task.add_done_callback(self._readers.discard)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        framer, hop = Framer(), TcpHop(writer)
+        framer, hop = Framer(), TcpHop(writer, self.counts)
         try:
             while data := await reader.read(65_536):
                 for whole in framer.feed(data):
@@ -139,6 +180,13 @@ class SipSocket:
             self.counts["broken_streams"] += 1
         finally:
             writer.close()
+
+
+def near(far: str) -> str:
+    """Our address on the way there. Raises OSError where there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((far, 9))
+        return str(probe.getsockname()[0])
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -76,7 +76,7 @@ async def test_hold_and_transfer_by_the_caller_over_tcp_with_a_password() -> Non
         steps = "silence 0.5 s\nhold 0.8 s\nsilence 0.5 s\ntransfer to sip:desk@pbx.invalid\nsilence 0.3 s\nhang up"
         with pytest.raises(SimError, match="407"):
             await called(pstn, steps, suffix=";transport=tcp")
-        with pytest.raises(SimError, match="407"):
+        with pytest.raises(SimError, match=r"407.*the name or the password is wrong"):
             await called(pstn, steps, suffix=";transport=tcp", credentials=("desk", "falsch"))
         told = await called(pstn, steps, suffix=";transport=tcp", credentials=("desk", "geheim"))
         (entry,) = await over(pstn)
@@ -98,6 +98,42 @@ async def test_hold_and_transfer_by_the_person() -> None:
     assert 1.0 < entry.heard_s < 1.9  # of 2.1 s, 0.8 held
     assert (told.ending.by, entry.by, entry.transfer) == ("service", "callee", 200)
     assert told.stream.listener.messages["transferred to sip:desk@pbx.invalid"] == 1
+
+
+async def test_who_listens_everywhere_is_heard_at_the_address_that_was_called() -> None:
+    pstn = network({"ring_s": 0.1, "script": "play tone:fax\nwait for hang up"})
+    await pstn.open("0.0.0.0")
+    async with pstn:
+        script = parse("wait for agent up to 3 s\nhang up", "test")
+        told = await place(Plan(script, f"sip:+491@127.0.0.1:{pstn.port}", api=NOWHERE), Voices())
+        (entry,) = await over(pstn)
+    assert told.good, told.judged
+    assert (len(told.agent_runs), entry.by) == (1, "caller")
+
+
+async def test_a_network_whose_clock_breaks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: said.append(what))
+    pstn = network({"ring_s": 0.0, "script": "wait for hang up"})
+    monkeypatch.setattr(pstn, "_beat_once", lambda _now: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        async with pstn:
+            crowd = await Crowd(pstn.port).open()
+            crowd.call("+491")
+            async with asyncio.timeout(5):
+                while not said:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            await crowd.socket.close()
+    assert "clock" in said[0]["message"]
+
+
+async def test_an_offer_that_cannot_be_read_is_refused() -> None:
+    async with network({}) as pstn:
+        crowd = await Crowd(pstn.port).open()
+        crowd.call("+491", b"v=0\r\nc=IN IP4 \r\nm=audio x\r\n")
+        (entry,) = await over(pstn)
+        await crowd.socket.close()
+    assert entry.code == 488
 
 
 async def test_a_refusal_is_told_to_the_person_at_the_terminal() -> None:
@@ -133,13 +169,13 @@ class Crowd:
         self._hop = await self.socket.hop(("127.0.0.1", self.port))
         return self
 
-    def call(self, number: str) -> None:
+    def call(self, number: str, offer: bytes = b"") -> None:
         me, target = Me("127.0.0.1", self.socket.port), f"sip:{number}@127.0.0.1:{self.port}"
         dialog = Dialog(
             me, f"call-{number}", reliable=False, local=f"<sip:x@x>;tag={number}", remote=f"<{target}>", target=target
         )
         self.dialogs[dialog.call_id] = dialog
-        dialog.invite(sip_sdp.write("127.0.0.1", 9), asyncio.get_running_loop().time())
+        dialog.invite(offer or sip_sdp.write("127.0.0.1", 9), asyncio.get_running_loop().time())
         self._out(dialog)
 
     async def ask(self, method: str, *more: tuple[str, str]) -> Message:

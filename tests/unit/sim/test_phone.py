@@ -238,3 +238,29 @@ async def test_a_long_call_is_drawn_in_rows(tmp_path: Path) -> None:
 def test_speeches_are_unique_by_what_they_are() -> None:
     script = parse('say "a"\nsay "a"\nplay x.wav')
     assert set(speeches(script)) == {Speech("a"), Speech(recording="x.wav")}
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("sip:agent@127.0.0.1:99999", "1 to 65535"),
+        ("sip:agent@127.0.0.1:0", "1 to 65535"),
+        ("sip:agent@127.0.0.1:x", "1 to 65535"),
+        ("sip:", "must be sip:USER@HOST"),
+        ("sip:agent@", "must be sip:USER@HOST"),
+        ("sip:agent@[::1]:5060", "IPv4 alone"),
+        ("sip:a b@127.0.0.1", "no spaces"),
+        ("sip:agent@127.0.0.1;transport=tls", "udp or tcp"),
+        ("SIPS:agent@127.0.0.1", "no TLS"),
+        ("SIP:agent@no.such.host.invalid", "no such host"),
+        ("sip:agent@255.255.255.255", "no way to 255.255.255.255"),
+    ],
+)
+async def test_what_is_no_sip_address_is_said_to_be_none(to: str, told: str) -> None:
+    with pytest.raises(SimError, match=told):
+        await place(Plan(parse("hang up"), to, api="http://127.0.0.1:9"), Voices())
+
+
+async def test_a_carrier_that_the_address_is_not_of_is_refused() -> None:
+    with pytest.raises(SimError, match=r"--carrier twilio: but .* is an address of sip"):
+        await place(Plan(parse("hang up"), "sip:agent@127.0.0.1", network="twilio"), Voices())

@@ -95,3 +95,37 @@ def test_the_example_is_a_network_as_a_campaign_meets_it() -> None:
     assert 0.25 < first["answers"] / 2000 < 0.35
     again = [chosen.cast.name for n in range(2000) if (chosen := people.choose(f"+91{n:010}"))]
     assert again.count("free again") == first["busy"] > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "two brackets"),
+        ("person = 5", "two brackets"),
+        ('[person]\nnumber = "1"', "two brackets"),
+        ('seed = "x"\n[[person]]', "seed = 'x': must be a whole number"),
+        ("[[person]]\nring_s = inf", "ring_s = inf: must be seconds up to 3600"),
+        ("[[person]]\nweight = nan", "weight = nan"),
+        ("[[person]]\nweight = inf", "weight = inf"),
+        ("[[person]]\nvanish_s = -1", "vanish_s"),
+        ("[[person]]\nretry_after_s = -1", "retry_after_s"),
+        ("[[person]]\ntransferred = 5000", "transferred"),
+        ('[[person]]\nkind = ["busy"]', "there are: answers"),
+        ("[[person]]\nring = 3", "ring: no such setting; there are: number, kind"),
+        ('[[person]]\nvoice = "joe"', r"\[\[person\]\] 1 .*there are: kal16"),
+        ('[[person]]\nscript = "hang up\\ndance"', "answers:2: 'dance'"),
+        ("[[person]]\nring_s = ", "Invalid value"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_file(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "people.toml").write_text(text)
+    with pytest.raises(SimError, match=told) as wrong:
+        load_people(tmp_path / "people.toml")
+    assert "people.toml" in str(wrong.value)
+
+
+def test_a_script_keeps_its_voice_unless_the_entry_has_one(tmp_path: Path) -> None:
+    (tmp_path / "anna.call").write_text('voice: awb\nsay "hello"\n')
+    entries = [{"script": "anna.call"}, {"script": "anna.call", "voice": "kal16"}, {}]
+    people = people_of({"person": entries}, tmp_path)
+    assert [one.script.voice for one in people.cast] == ["awb", "kal16", "kal16"]

@@ -79,6 +79,32 @@ def test_an_offer_is_read_line_by_line() -> None:
     assert again == sip_sdp.Audio("192.0.2.1", 5000, ("PCMU", "PCMA"), 101, "inactive")
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"audio 4000", b"audio x"),
+        (b"audio 4000", b"audio 99999"),
+        (b"m=audio 4000 RTP/AVP 9 8 0 96", b"m=audio "),
+        (b"c=IN IP4 10.0.0.9", b"c=IN IP4 "),
+        (b"10.0.0.9\r\nm", b"pbx.example\r\nm"),
+        (b"96", b"300"),
+        (b"96", b"x"),
+    ],
+)
+def test_an_offer_that_cannot_be_read_has_no_audio(was: bytes, now: bytes) -> None:
+    assert sip_sdp.read(SDP.replace(was, now)) is None
+
+
+def test_mutated_offers_are_read_or_not_and_that_is_all() -> None:
+    dice = random.Random(5)
+    for _ in range(3000):
+        data = bytearray(SDP)
+        for _ in range(dice.randint(1, 4)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        audio = sip_sdp.read(bytes(data))
+        assert audio is None or (0 <= audio.port <= 65_535 and (audio.keys is None or audio.keys < 128))
+
+
 def test_both_sides_of_a_digest_agree_with_the_products() -> None:
     ours = digest.Digest("trunkline", {"desk": "geheim"})
     for number in range(2):  # SHA-256, MD5
