@@ -1,5 +1,7 @@
 """What is wrong, or not served, is told so as RFC 3261 wants it, by SIPp: one behaviour each. The C gate's work."""
 
+import asyncio
+
 import pytest
 
 from tests.peers.sip.rig import (
@@ -8,10 +10,10 @@ from tests.peers.sip.rig import (
     TALK,
     ack,
     folder,
-    free_port,
     gateway,
     inside,
     needs,
+    pause,
     recv,
     request,
     sipp,
@@ -89,6 +91,8 @@ async def test_another_senders_branch_is_another_call(folder):
     """RFC 3261 17.2.3: the sent-by counts."""
     steps = [step.replace("branch=[branch]", "branch=z9hG4bKthesame") for step in (INVITE, recv(100, optional=True))]
     async with gateway(folder) as up:
-        for _ in range(2):
-            await sipp([*steps, recv(503), ack()], folder, up.port(), listen=free_port())
+        first = asyncio.create_task(sipp([*steps, recv(503), pause(2500), ack()], folder, up.port()))
+        await asyncio.sleep(1.0)  # its transaction is there, and waits for the ACK
+        await sipp([*steps, recv(503), ack()], folder, up.port())
+        await first
         assert (await up.stopped())["turned_503"] == 2
