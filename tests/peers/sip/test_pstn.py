@@ -51,7 +51,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
     "vanishes": {"ring_s": 0.2, "vanish_s": 1.0},
     "dtx": {"kind": "answers", "vad": True, "ring_s": 0.2, "script": "silence 5 s\nhang up"},
 }
-CLEARED = "Normal call clearing"  # pjsip's words for a BYE
+CLEARED = "BYE"  # and why, where they say it
 TALKED = ("completed", "abandoned")  # by whether an echo was heard to its end, which is a matter of milliseconds
 OUTCOMES: Mapping[str, tuple[str, str, str]] = {
     "busy": ("busy", "callee", "486 Busy Here"),
@@ -147,6 +147,8 @@ def test_who_answered_heard_us_and_hung_up(told: dict[str, Told], name: str) -> 
 
 
 def test_what_they_did_is_in_the_record(told: dict[str, Told]) -> None:
+    assert told["overloaded"].record.counters["retry_after_s"] == 5
+    assert "retry_after_s" not in told["no_circuit"].record.counters
     assert told["presses"].record.counters["digits_rfc4733"] == 3
     assert told["holds"].record.counters["holds"] == 1
     assert told["transfers"].entry.transfer == 603  # we call nobody because somebody asks us to

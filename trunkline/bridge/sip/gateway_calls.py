@@ -35,7 +35,7 @@ from trunkline.bridge.sip.identity import shown
 from trunkline.bridge.sip.journal import Journal
 from trunkline.bridge.sip.options import Options, Trunk
 from trunkline.bridge.sip.registry import Registry
-from trunkline.bridge.sip.sip_text import SipText, able, told
+from trunkline.bridge.sip.sip_text import SipText, able, last_word, told
 from trunkline.bridge.sip.stream import quality
 from trunkline.errors import ConfigError
 
@@ -320,13 +320,13 @@ class Calls:
         if not leg.inbound and (leg.answered or leg.by == "far"):
             code = 200 if leg.answered else event.code
             self._accounts.called(leg.trunk, code, now, silent=not event.text)
-        self._gone(leg, event.code, event.reason)
+        self._gone(leg, event.code, *last_word(SipText.of("" if event.sent else event.text), event.reason))
         self._journal.note(dialogs.Over(leg.call_id))
         if leg.link is not None:
             leg.link.calls.discard(leg.number)
         self._registry.destroy(leg)
 
-    def _gone(self, leg: Leg, code: int, reason: str) -> None:
+    def _gone(self, leg: Leg, code: int, reason: str, retry_after_s: int = 0) -> None:
         if leg.told_gone or leg.link is None:
             return
         if leg.quality is not None:
@@ -336,7 +336,7 @@ class Calls:
         if leg.was_up and not leg.answered:  # the far end left it to somebody who did not answer
             leg.link.send(wire.Gone(leg.number, 200, f"BYE, handed on: {code} {reason}", "far", answered=True))
         else:
-            leg.link.send(wire.Gone(leg.number, code, reason, leg.by, leg.answered, leg.note))
+            leg.link.send(wire.Gone(leg.number, code, reason, leg.by, leg.answered, leg.note, retry_after_s))
         leg.told_gone = True
         leg.link.calls.discard(leg.number)
 

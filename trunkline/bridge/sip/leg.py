@@ -343,6 +343,8 @@ class SipLeg:
             self._refer.set_result(Transferred(done, progress.code, progress.reason, "refer" if done else "", refused))
 
     def _gone(self, gone: sip.Gone) -> None:
+        if gone.retry_after_s:
+            self._count("retry_after_s", gone.retry_after_s)
         self._finish(
             profile.of_gone(gone, inbound=self._info.direction == "inbound", overrides=self._overrides),
             by_far=gone.by == "far",

@@ -238,10 +238,11 @@ class Gone(_Message, frozen=True):
 
     call: int
     code: int  # SIP: of the final answer, or 200 after a BYE; 0: no answer at all
-    reason: str
+    reason: str  # of the final answer; the Reason of the far end's BYE, or "BYE"
     by: Literal["far", "us", "gateway"]  # gateway: media timeout, longest call, its own end
     answered: bool
     note: str = ""  # "media timeout", "session timer", "longest call"
+    retry_after_s: int = 0  # of a refusal; 0: it named none
 
 
 class TrunkState(_Message, frozen=True):

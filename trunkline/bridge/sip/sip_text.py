@@ -12,6 +12,7 @@ from typing import Final
 from trunkline.bridge.sip.messages import MOST_HEADERS
 
 MOST_VALUE: Final = 2048  # characters of a header that is told
+MOST_REASON: Final = 200  # characters of why a call ended
 _COMPACT: Final = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "v": "via", "l": "content-length", "c": "content-type",
     "k": "supported", "s": "subject", "e": "content-encoding", "r": "refer-to", "b": "referred-by", "o": "event",
@@ -188,6 +189,18 @@ def caller(text: SipText, *, trusted: bool) -> tuple[str, str]:
         hidden = "id" in text.first("privacy").lower().split(";")
         return ("", "") if hidden else (sure.user or shown.user, sure.display or shown.display)
     return shown.user, shown.display
+
+
+def last_word(message: SipText, default: str) -> tuple[str, int]:
+    """Of what the far end ended a call with: its reason, and for how many seconds it wants to be left alone (0: any).
+
+    A BYE may say why in Reason (RFC 3326), verbatim here; a refusal may have Retry-After (RFC 3261 20.33). default: the
+    reason in words of a refusal.
+    """
+    if message.start.startswith("BYE "):
+        return message.first("reason")[:MOST_REASON] or "BYE", 0
+    seconds = re.match(r"\d{1,6}(?!\d)", message.first("retry-after"))
+    return default, int(seconds[0]) if seconds else 0
 
 
 def codecs(body: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.bridge.sip.messages import MOST_HEADERS
-from trunkline.bridge.sip.sip_text import Address, SipText, caller, codecs, host_port, parameter, told
+from trunkline.bridge.sip.sip_text import Address, SipText, caller, codecs, host_port, last_word, parameter, told
 
 INVITE = "\r\n".join(
     [
@@ -117,3 +117,19 @@ def test_no_text_raises(text):
         host_port(text),
         parameter(text, "a"),
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("BYE sip:a SIP/2.0\r\nReason: Q.850 ;cause=16 ;text=\"Gone\"\r\n", ('Q.850 ;cause=16 ;text="Gone"', 0)),
+        ("BYE sip:a SIP/2.0\r\nRetry-After: 5\r\n", ("BYE", 0)),
+        (f"BYE sip:a SIP/2.0\r\nReason: {'x' * 300}\r\n", ("x" * 200, 0)),
+        ("SIP/2.0 503 No\r\nRetry-After: 18 (busy);duration=60\r\nReason: x\r\n", ("No", 18)),
+        ("SIP/2.0 503 No\r\nRetry-After: soon\r\n", ("No", 0)),
+        ("SIP/2.0 503 No\r\nRetry-After: 99999999999\r\n", ("No", 0)),
+        ("", ("No", 0)),
+    ],
+)
+def test_the_far_ends_last_word(message, said):
+    assert last_word(SipText.of(message), "No") == said
