@@ -8,7 +8,8 @@ this process; arrivals carry the kernel's time, so that our own lateness is no p
 used more than 70 % of a core says so, and so does one in which other programs had the processor.
 
 *Delay*: a sample's way there and back, first packet in to packet out, to the sample. *Late*: packets that came more
-than 20 ms behind the stream's best. *Holes*: packets of digital silence while the caller sends a tone without a pause.
+than 20 ms behind the stream's best. *Holes*: packets of digital silence while the caller sends a tone without a pause;
+each delays the echo by as much for the rest of the run, so a delay beside holes is that of the holes.
 *Jitter of the media clock*: a packet's distance from the one before, beside 20 ms.
 """
 
@@ -30,14 +31,15 @@ import psutil
 import uvloop
 
 from bench.rig import ROOT
-from bench.sip_media import PILOT, PULSE, STEP_S, Media, Stream
+from bench.sip_media import PILOT, PULSE, SILENCE, STEP_S, Media, Stream
 from bench.sip_phone import Exchange, Phone, Refused
 from bench.sip_rig import ROLES, SipRig, sip_serving
 from trunkline_sim.load import RIG_LIMIT
 
 BLOCKED = "20,100"  # ms: held, begun every
 SET_UP_RATE = 40.0  # calls a second, before a run
-WARM_S = 3.0
+QUIET_S = 4.5  # longer than the echo needs to fall silent and to let go of what it holds
+WARM_S = 1.5
 PER_WORKER = 100  # calls
 PULSE_EVERY = 50  # frames
 LATE_S = 0.02
@@ -92,11 +94,21 @@ class SetUps:
     others: float
 
 
-def speech(stream: Stream, offset: int, counting: asyncio.Event) -> None:
-    """A tone without a pause; a louder one in every PULSE_EVERYth frame."""
+@dataclass(slots=True)
+class Phase:
+    """What all callers do now."""
+
+    quiet: bool = False
+    counting: bool = False
+
+
+def speech(stream: Stream, offset: int, phase: Phase) -> None:
+    """A tone without a pause, unless all are quiet; a louder one in every PULSE_EVERYth frame while it counts."""
 
     def payload(count: int) -> bytes:
-        if (count + offset) % PULSE_EVERY or not counting.is_set():
+        if phase.quiet:
+            return SILENCE
+        if (count + offset) % PULSE_EVERY or not phase.counting:
             return PILOT
         stream.pulse()
         return PULSE
@@ -121,12 +133,12 @@ async def own_delay(media: Media) -> float:
     return round(1000 * float(np.median(two.delays)), 2)
 
 
-async def calls_up(exchange: Exchange, media: Media, count: int, counting: asyncio.Event) -> list[Phone]:
+async def calls_up(exchange: Exchange, media: Media, count: int, phase: Phase) -> list[Phone]:
     """So many calls, answered and talking."""
     phones = [Phone(exchange, media, f"+9198{number:08}") for number in range(count)]
     tasks = []
     for number, phone in enumerate(phones):
-        speech(phone.stream, number * 7, counting)
+        speech(phone.stream, number * 7, phase)
         tasks.append(asyncio.create_task(phone.call(), name="load.call"))
         await asyncio.sleep(1 / SET_UP_RATE)
     await asyncio.gather(*tasks)
@@ -146,10 +158,10 @@ async def measure(count: int, node: str, seconds: float, workers: int) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         async with _service(folder, workers) as (rig, exchange, media):
             own = await own_delay(media)
-            before, counting = rig.held(), asyncio.Event()
-            phones = await calls_up(exchange, media, count, counting)
-            await asyncio.sleep(WARM_S)
-            window = await _window(rig, phones, media, seconds, counting)
+            before, phase = rig.held(), Phase()
+            phones = await calls_up(exchange, media, count, phase)
+            await _settle(phase)
+            window = await _window(rig, phones, media, seconds, phase)
             rss = {role: round((held["rss_kb"] - before[role]["rss_kb"]) / count, 1)
                    for role, held in rig.held().items()}  # fmt: skip
             wrong = [f"call {at}: ended by the service" for at, phone in enumerate(phones) if phone.over.is_set()]
@@ -164,13 +176,19 @@ async def measure(count: int, node: str, seconds: float, workers: int) -> Run:
     )  # fmt: skip
 
 
+async def _settle(phase: Phase) -> None:
+    """An echo keeps every delay that the set-up has brought it, until its caller is quiet for a while."""
+    for phase.quiet, seconds in ((False, 0.5), (True, QUIET_S), (False, WARM_S)):
+        await asyncio.sleep(seconds)
+
+
 async def _window(
-    rig: SipRig, phones: Sequence[Phone], media: Media, seconds: float, counting: asyncio.Event
+    rig: SipRig, phones: Sequence[Phone], media: Media, seconds: float, phase: Phase
 ) -> tuple[dict[str, float], float, float, int]:
     """Shares of a core by role, our own, that of others of the machine, and late beats, over so many seconds."""
     beats = (await rig.rig.metrics())["trunkline_sip_beats_late"]
     media.late = type(media.late)("d")
-    counting.set()
+    phase.counting = True
     for phone in phones:
         phone.stream.keep = True
     cpu, own, machine, began = rig.cpu_s(), time.process_time(), _machine(), time.monotonic()
@@ -178,7 +196,7 @@ async def _window(
     wall, mine = time.monotonic() - began, time.process_time() - own
     used = {role: share - cpu[role] for role, share in rig.cpu_s().items()}
     others = max(0.0, _machine() - machine - mine - sum(used.values()))
-    counting.clear()
+    phase.counting = False
     await asyncio.sleep(0.3)  # for the last tones
     for phone in phones:
         phone.stream.keep = False
