@@ -93,6 +93,7 @@ async def test_another_senders_branch_is_another_call(folder):
     async with gateway(folder) as up:
         first = asyncio.create_task(sipp([*steps, recv(503), pause(2500), ack()], folder, up.port()))
         await asyncio.sleep(1.0)  # its transaction is there, and waits for the ACK
-        await sipp([*steps, recv(503), ack()], folder, up.port())
+        once = [step.replace(' retrans="500"', "") for step in steps]
+        await sipp([*once, recv(503), ack()], folder, up.port())
         await first
         assert (await up.stopped())["turned_503"] == 2
