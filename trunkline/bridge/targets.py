@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 _SEPARATORS: Final = str.maketrans("", "", " -.()")
+_KEYS: Final = frozenset("0123456789+*#")
 
 
 def may_transfer(target: str, allowed: Sequence[str]) -> bool:
-    """Whether `target` is one of the numbers, patterns and addresses. `*` stands for anything but `@`, `?` and `;`: a
-    pattern for numbers allows no address, one for a domain no other."""
+    """Whether `target` is one of the numbers, patterns and addresses. `*` stands for anything but `@`, `?`, `;`, spaces
+    and line ends, and in a pattern for numbers for no `:`: that allows no address, one for a domain no other."""
     wanted = _plain(target)
     return bool(wanted) and any(re.fullmatch(_pattern(_plain(one)), wanted) for one in allowed)
 
@@ -23,10 +24,14 @@ def usual_target(allowed: Sequence[str]) -> str:
 
 
 def _pattern(allowed: str) -> str:
-    return re.escape(allowed).replace(r"\*", r"[^@?;]*")
+    number = ":" not in allowed and "@" not in allowed
+    return re.escape(allowed).replace(r"\*", r"[^@?;:\s]*" if number else r"[^@?;\s]*")
 
 
 def _plain(target: str) -> str:
-    """Addresses in lower case, numbers without separators."""
+    """Addresses in lower case, numbers without separators, names as they are: `de.sk` is not `desk`."""
     text = target.strip()
-    return text.lower() if ":" in text or "@" in text else text.translate(_SEPARATORS)
+    if ":" in text or "@" in text:
+        return text.lower()
+    number = text.translate(_SEPARATORS)
+    return number if _KEYS.issuperset(number) else text

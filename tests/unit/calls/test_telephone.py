@@ -242,6 +242,9 @@ async def test_the_lines_quality_is_in_the_record_and_among_the_figures() -> Non
         ("sip:desk@pbx.example.com?Replaces=x", False),
         ("+9198@evil.example", False),
         ("+9198;phone-context=evil", False),
+        ("+9198\r\nX-Evil: 1", False),
+        ("+9198:secret", False),
+        ("sip:a b@pbx.example.com", False),
         ("", False),
     ],
 )
@@ -252,6 +255,16 @@ def test_who_may_be_called(target: str, yes: bool) -> None:
 def test_nobody_unless_somebody_is_named() -> None:
     assert not may_transfer("+918069000000", ())
     assert may_transfer("1001", ("*",))
+
+
+@pytest.mark.parametrize("target", ["sip:evil.example", "sips:192.0.2.1", "tel:+3591", "1001 2\n3x"])
+def test_any_number_is_no_address(target: str) -> None:
+    assert not may_transfer(target, ("*",))
+
+
+def test_a_name_with_a_dot_is_another_name() -> None:
+    assert not may_transfer("de.sk", ("desk",))
+    assert may_transfer("1-001", ("1001",))
 
 
 def test_the_usual_target_is_the_first_that_is_no_pattern() -> None:

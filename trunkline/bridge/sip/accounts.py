@@ -36,6 +36,8 @@ def target(to: str, trunk: Trunk | None) -> str:
         return to
     if trunk is None:
         raise ConfigError("digits alone are dialled through a trunk")
+    if to.lower().startswith("tel:"):
+        to = to[4:].partition(";")[0]
     return f"sip:{to}@{trunk.host}{suffix(trunk)}"
 
 

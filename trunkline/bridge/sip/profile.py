@@ -129,8 +129,20 @@ def target_uri(target: str, domain: str = "") -> str:
         if any(not " " < c < "\x7f" or c in '<>"' for c in text):
             raise ValueError(f"{target!r}: characters that a SIP URI cannot have")
         return text
+    number = _user(text)
+    return f"sip:{number}@{domain}" if domain else f"tel:{number}"
+
+
+def trunk_target(target: str) -> str:
+    """The same for a call by a trunk, which knows its own domain: a SIP URI, or a number. Raises ValueError."""
+    text = target.strip()
+    if text.lower().startswith("tel:"):
+        text = text[4:]
+    return target_uri(text) if text.lower().startswith(("sip:", "sips:")) else _user(text)
+
+
+def _user(text: str) -> str:
     number = plain(text)
     if not number or not all(c.isascii() and (c.isalnum() or c in "+*#_.-") for c in number):
-        raise ValueError(f"{target!r}: must be a number or a SIP URI")
-    number = number.replace("#", "%23")
-    return f"sip:{number}@{domain}" if domain else f"tel:{number}"
+        raise ValueError(f"{text!r}: must be a number or a SIP URI")
+    return number.replace("#", "%23")
