@@ -98,11 +98,14 @@ class Calls:
         """pjsip's refusals are the log's: a wish that came too late is none."""
         try:
             self._command(leg, message, now)
-        except pj.Error as error:
+        except (pj.Error, ConfigError) as error:
+            reason = error.reason if isinstance(error, pj.Error) else str(error)
             self._count("wishes_failed")
-            log.warning("call.wish_failed", wish=type(message).__name__, reason=error.reason, call=leg.number)
-            if isinstance(message, wire.Refer) and leg.link is not None:
-                leg.link.send(wire.ReferProgress(leg.number, 500, error.reason, final=True))
+            log.warning("call.wish_failed", wish=type(message).__name__, reason=reason, call=leg.number)
+            if isinstance(message, wire.Refer):
+                self._tell(leg, wire.ReferProgress(leg.number, 500, reason, final=True))
+            elif isinstance(message, wire.Join):
+                self.end(leg, "gateway", 0, "not joined")
 
     def _command(self, leg: Leg, message: wire.ToGateway, now: float) -> None:
         match message:

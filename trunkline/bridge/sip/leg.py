@@ -204,7 +204,7 @@ class SipLeg:
         """A second call, by the same trunk; the caller's number is its display name there."""
         trunk = self._info.parameters.get("trunk", "")
         try:
-            to = profile.plain(target) if trunk else profile.target_uri(target, self._domain)
+            to = profile.trunk_target(target) if trunk else profile.target_uri(target, self._domain)
         except ValueError as wrong:
             raise CarrierError(str(wrong), code="484") from None
         return await self._line.dial(to, trunk=trunk, display=self._info.from_ if trunk else "")
@@ -360,18 +360,20 @@ class SipLeg:
         return lost_s
 
     def _finish(self, outcome: Outcome, *, by_far: bool = False) -> None:
-        """The one way out. Our own hang-up wins. by_far: the far end said BYE, which answers a transfer that runs."""
+        """The one way out. Our own hang-up wins. by_far: the far end said BYE, which answers a
+        transfer that it has agreed to."""
         if self._over:
             return
         self._cut()
         self._over = True
         self._slot.release()  # whoever still holds the leg shall not hold the memory of a gateway that is gone
+        if self._refer is not None and not self._refer.done():  # before `Ended`, after which nobody listens
+            gone_there = by_far and self._accepted
+            self._refer.set_result(Transferred(gone_there, reason=outcome.code, how="refer" if gone_there else ""))
         self._tell(Ended(self._ending or outcome))
         self._telling.events.close()
         self._ear.close()
         self._rooms.wake()
-        if self._refer is not None and not self._refer.done():
-            self._refer.set_result(Transferred(by_far, reason=outcome.code, how="refer" if by_far else ""))
         if self._partner is not None and not self._partner._over:
             self._line.send(sip.Hangup(self._partner.call))  # as the gateway does; it may not have joined them
         self._settled.set()

@@ -51,6 +51,10 @@ class _Asked:
     placed: "asyncio.Future[SipLeg]"
 
 
+def _placed(asked: _Asked) -> bool:
+    return asked.placed.done() and not asked.placed.cancelled() and asked.placed.exception() is None
+
+
 class GatewayLine:
     """One per worker: `run` in a task of the owner's, `take`, `refuse` and `dial` from its loop."""
 
@@ -172,11 +176,17 @@ class GatewayLine:
         asked = _Asked(dial, asyncio.get_running_loop().create_future())
         self._asked[dial.ask] = asked
         self.send(dial)
+        taken = False
         try:
             async with asyncio.timeout(PLACED_S):
-                return await asked.placed
+                leg = await asked.placed
+                taken = True
+                return leg
         except TimeoutError:
             raise CarrierError("the gateway did not say whether the INVITE left", code="unknown") from None
+        finally:
+            if not taken and _placed(asked):  # just as nobody waits for it any more
+                self.send(sip.Hangup(asked.placed.result().call))
 
     def _slot(self) -> int:
         """One that is free, emptied before the gateway hears of it."""

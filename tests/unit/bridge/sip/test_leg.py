@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from trunkline.bridge.sip import messages as sip
 from trunkline.bridge.sip.leg import GOODBYE_S, STALL_S, TRANSFER_S
 from trunkline.bridge.sip.ring import FRAMES
 from trunkline.bridge.telephony import TelephonyLeg, Transferred
+from trunkline.errors import CarrierError
 from trunkline.outcome import EndCause, Outcome
 
 
@@ -325,9 +327,36 @@ async def test_a_far_end_that_hangs_up_while_it_is_transferred_has_gone_there() 
     async with sip_leg() as (leg, phone):
         going = asyncio.create_task(leg.transfer("sip:desk@pbx.example.com"))
         await asyncio.sleep(0.1)
+        leg.told(sip.ReferProgress(7, 202))
+        order: list[str] = []
+        going.add_done_callback(lambda _: order.append("transferred"))
+        watching = asyncio.create_task(until_ended(leg))
+        watching.add_done_callback(lambda _: order.append("ended"))
+        await asyncio.sleep(0)
         phone.hang_up()
         assert (await going).done
+        await watching
+        await asyncio.sleep(0.1)
+        assert order == ["transferred", "ended"], "else nobody is there to hear of it"
         assert not (await leg.transfer("sip:desk@pbx.example.com")).done
+
+
+@virtual
+async def test_a_far_end_that_hangs_up_before_it_has_agreed_has_hung_up() -> None:
+    async with sip_leg() as (leg, phone):
+        going = asyncio.create_task(leg.transfer("sip:desk@pbx.example.com"))
+        await asyncio.sleep(0.1)
+        phone.hang_up()
+        assert await going == Transferred(False, reason="BYE")
+
+
+@virtual
+@pytest.mark.parametrize("target", ["+9198\r\nX-Evil: 1", "+9198>", "tel:", "1 2 x"])
+async def test_what_is_no_number_is_not_called_by_a_trunk(target: str) -> None:
+    async with sip_leg() as (leg, _):
+        leg._info = replace(leg.info, parameters={"trunk": "acme"})
+        with pytest.raises(CarrierError, match="must be a number"):
+            await leg.place(target)
 
 
 @virtual

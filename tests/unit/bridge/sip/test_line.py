@@ -315,6 +315,18 @@ async def test_a_call_that_nobody_waits_for_any_more_is_ended_and_its_slot_kept_
 
 
 @virtual
+async def test_a_call_is_ended_whose_caller_left_at_the_moment_it_was_placed(path: Path) -> None:
+    async with joined(path) as (line, gateway, _):
+        placing = asyncio.create_task(line.dial("1001"))
+        dial = await gateway.until(sip.Dial)
+        line._told(sip.Placed(dial.ask, 3, "ref"))
+        placing.cancel()
+        await asyncio.wait({placing})
+        assert placing.cancelled()
+        assert await gateway.until(sip.Hangup) == sip.Hangup(3)
+
+
+@virtual
 async def test_a_gateway_that_dies_before_it_says_leaves_the_call_unknown(path: Path) -> None:
     async with line_at(path) as line:
         async with fake_gateway(path) as gateway:
