@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from trunkline.bridge.targets import usual_target
 from trunkline.calls.sentences import KINDS, Cabinet, Phrases, Synthesiser
 from trunkline.config import Settings
 from trunkline.errors import ConfigError, TrunklineError
@@ -52,8 +53,11 @@ def complaints(settings: Settings, found: Mapping[str, Phrases]) -> list[str]:
                 f"agent {name!r} cannot say {', '.join(missing)} when no AI session can be had, and {ends}: "
                 "install libflite1, or put recordings into [failure] sentences_dir"
             )
-    if settings.failure.after_failure == "transfer":
-        told.append('[failure] after_failure = "transfer": no carrier of this release can; the calls end politely')
+    if settings.failure.after_failure == "transfer" and not usual_target(settings.sip.allow_transfer_to):
+        told.append(
+            '[failure] after_failure = "transfer": [sip] allow_transfer_to names nobody (patterns are no one), and the '
+            "calls end politely"
+        )
     return told
 
 

@@ -29,7 +29,7 @@ from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDi
 from trunkline.calls.ears import Ears
 from trunkline.calls.events import CallerSilent, CallerSpeaking, KeyPressed
 from trunkline.calls.handover import TransferOver
-from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone
+from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone, collect, listen
 from trunkline.calls.inbox import Inbox
 from trunkline.calls.journal import Journal
 from trunkline.calls.lifeline import GiveUp, Lifeline, Reassure, Reopen, afterwards
@@ -94,7 +94,7 @@ class Conversation:
     @property
     def last_words(self) -> bool:
         """True once the caller was told, in words, that the call ends."""
-        return self._last_words is not None and bool(self._last_words.key)
+        return self._last_words is not None and (bool(self._last_words.key) or self._last_words.waits)
 
     def ask(self, request: Request) -> None:
         """Hand the mind a request; it is decided in its turn."""
@@ -120,8 +120,8 @@ class Conversation:
 
     def _start_pumps(self) -> None:
         self._pumps = [
-            self._group.create_task(self._collect_leg(), name="leg-events"),
-            self._group.create_task(self._listen(), name="ears"),
+            self._group.create_task(collect(self._leg, self._put), name="leg-events"),
+            self._group.create_task(listen(self._ears.run, self._put), name="ears"),
             self._group.create_task(self._speech.mouth.run(), name="mouth"),
         ]
 
@@ -140,17 +140,6 @@ class Conversation:
     def _post(self, item: Item, session: int = 0) -> None:
         self._inbox.post(Happened(self._clock.monotonic(), session, item))
 
-    async def _collect_leg(self) -> None:
-        async for event in self._leg.events():
-            await self._put(event)
-            if isinstance(event, Ended):
-                return
-        await self._put(LegSilent())
-
-    async def _listen(self) -> None:
-        await self._ears.run()
-        await self._put(EarsOver())
-
     # ── the mind ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _mind(self) -> Outcome:
@@ -166,8 +155,9 @@ class Conversation:
     def _deadline(self) -> float:
         gone = float("inf") if self._media_gone_at is None else self._media_gone_at + MEDIA_GONE_S
         if self._last_words is not None:
-            return min(self._last_words.until, self._speech.deadline(), gone)
-        lifeline = self._lifeline.deadline(watched=self._line.watched) if self._line.number else float("inf")
+            return min(self._last_words.until, self._speech.deadline(), gone, self.telephone.deadline())
+        watched = self._line.number and not self.telephone.handing_on
+        lifeline = self._lifeline.deadline(watched=self._line.watched) if watched else float("inf")
         return min(self._policy.deadline(), self._speech.deadline(), gone, lifeline, self.telephone.deadline())
 
     async def _tick(self, now: float) -> Outcome | None:
@@ -176,11 +166,11 @@ class Conversation:
             await self._tell_verdicts(*self._speech.overdue(now))
         if self._media_gone_at is not None and now >= self._media_gone_at + MEDIA_GONE_S:
             return Outcome(EndCause.MEDIA_LOST, "carrier")
+        audible = self._speech.audible()
+        self.telephone.due(now, self._group, audible=audible)
         if self._last_words is not None:
             return self._last_words.outcome if now >= self._last_words.until else None
         heard_until, busy = self._speech.heard_until(now), self._tools.busy() or self.telephone.busy
-        audible = self._speech.audible()
-        self.telephone.due(now, self._group, audible=audible)
         self._policy.heard(heard_until)
         match self._policy.due(now, busy=audible or busy):
             case Prompt(count=count):
@@ -191,7 +181,7 @@ class Conversation:
                 await self._line.tell(lambda session: session.prompt("goodbye"))
             case Finish(cause=cause):
                 return Outcome(cause, _FAULTS.get(cause, "nobody"))
-        if self._line.number and self._policy.closing is None:
+        if self._line.number and self._policy.closing is None and not self.telephone.handing_on:
             self._hold_on(now, heard_until, busy=audible or busy)
         return None
 
@@ -359,30 +349,41 @@ class Conversation:
                 self._give_up(reason, now)
 
     def _give_up(self, reason: str, now: float) -> None:
-        """Last words, then the end. From here on only a hang-up counts."""
+        """Last words, then the end, or whoever takes such calls. From here on only a hang-up counts."""
         self._scribe.note("given_up", reason)
         self._line.let_go()
-        caller = self._brief.caller
-        after = afterwards(self._setting.failure.after_failure, number_known=bool(caller), can_transfer=False)
+        caller, person, wanted = self._brief.caller, self.telephone.usual(), self._setting.failure.after_failure
+        after = afterwards(wanted, number_known=bool(caller), can_transfer=bool(person))
         outcome = Outcome(EndCause.PROVIDER_FAILED, "provider", reason[:80])
         self._last_words = self._own.last(outcome, after, self._turn, now, caller)
+        if self._last_words.waits:
+            self.telephone.transfer(person)
 
     def _telephoned(self, outcome: Outcome | None) -> Outcome | None:
-        """A caller who talks to somebody else on our lines is still there: the agent leaves, the call goes on."""
+        """A caller who talks to somebody else on our lines is still there: the agent leaves, the call goes on. One who
+        was given up, and whom nobody takes, hears goodbye; how such a call ended is known already."""
+        if self._last_words is not None and outcome is not None:
+            outcome = self._last_words.outcome
+        elif self._last_words is not None and not self.telephone.handing_on:
+            self._last_words = self._own.last(self._last_words.outcome, "end", self._turn, self._clock.monotonic(), "")
         if outcome is None or not self.telephone.joined:
             return outcome
         self._line.let_go()
         self._speech.abandon()
-        self._last_words = LastWords(outcome, "", float("inf"))
+        self._last_words = LastWords(outcome, "", float("inf"), waits=True)
         return None
 
     async def _take_last(self, item: Item, at: float) -> Outcome | None:
         """While the last words are said: they are protected, keys and sessions are over."""
         assert self._last_words is not None
         match item:
+            case Ended(outcome=Outcome(cause=EndCause.MEDIA_LOST)) if self.telephone.joined:
+                return item.outcome  # both were there, and we have lost them
             case Ended() | LegSilent() | EarsOver() | HangUp():
                 self._speech.abandon()
                 return self._last_words.outcome
+            case Transfer() | TransferOver() if self._last_words.waits:
+                return self._telephoned(self.telephone.take(item, at, self._turn))
             case Played(label=label, dropped=dropped):
                 await self._tell_verdicts(self._speech.played(label, dropped=dropped))
             case Digit(key=key):

@@ -1,13 +1,13 @@
 """Everything that the one mind of a call decides about, and what the call is held with."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from trunkline.ai.session import AiEvent, AiProvider
 from trunkline.ai.session import Brief as Opening
 from trunkline.ai.tools import ToolResult
-from trunkline.bridge.leg import LegEvent
+from trunkline.bridge.leg import CallLeg, Ended, LegEvent
 from trunkline.calls.control import Request
 from trunkline.calls.handover import Brief, TransferOver
 from trunkline.calls.pace import Pace
@@ -34,6 +34,21 @@ class LegSilent:
 
 
 Item: TypeAlias = LegEvent | AiEvent | SessionUp | ToolDone | EarsOver | LegSilent | Request | TransferOver
+
+
+async def collect(leg: CallLeg, put: Callable[[Item], Awaitable[None]]) -> None:
+    """Everything that the leg tells, to its end."""
+    async for event in leg.events():
+        await put(event)
+        if isinstance(event, Ended):
+            return
+    await put(LegSilent())
+
+
+async def listen(ears: Callable[[], Awaitable[None]], put: Callable[[Item], Awaitable[None]]) -> None:
+    """Until the leg's audio is over."""
+    await ears()
+    await put(EarsOver())
 
 
 @dataclass(frozen=True, slots=True)

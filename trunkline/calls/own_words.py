@@ -24,10 +24,11 @@ class LastWords:
     outcome: Outcome
     key: str  # of their reply; "": there was nothing to say
     until: float
+    waits: bool = False  # for somebody who takes the call: words that were heard end nothing
 
     def heard(self, key: str, now: float) -> None:
         """A reply was heard to its end."""
-        if key == self.key:
+        if key == self.key and not self.waits:
             self.until = min(self.until, now + AFTER_S)
 
 
@@ -62,11 +63,14 @@ class OwnWords:
         return key
 
     def last(self, outcome: Outcome, after: After, turn: int, now: float, caller: str) -> LastWords:
-        """Say the last ones. A call back is owed from here on, whether or not the promise is heard to its end."""
+        """Say the last ones. A call back is owed from here on, whether or not the promise is heard to its end; a call
+        that they put through waits for its transfer."""
         waiting_s = self._speech.waiting_s(now)
         key = self.say("last_words", after, turn=turn)
         if after == "callback":
             self._journal.emit(CallbackOwed(self._journal.now(), caller, outcome.code))
+        if after == "transfer":
+            return LastWords(outcome, key, float("inf"), waits=True)
         return LastWords(outcome, key, now + (waiting_s + LONGEST_LAST_WORDS_S if key else 0.0))
 
     def keys(self, keys: str, *, turn: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from trunkline.bridge.leg import CallLeg, Held, Moved, Resumed, Ringing
-from trunkline.bridge.targets import may_transfer
+from trunkline.bridge.targets import may_transfer, usual_target
 from trunkline.bridge.telephony import TelephonyLeg, Transferred
 from trunkline.calls.control import Say, SendDigits, Transfer
 from trunkline.calls.events import LineQuality
@@ -27,6 +27,7 @@ SETTLE_S: Final = 0.5  # a sentence may still begin within this
 LONGEST_WORDS_S: Final = 8.0  # what is being said then is cut
 INF: Final = float("inf")
 SORRY: Final = "I am sorry, I could not reach them. I am still here: is there anything else that I can do for you?"
+GONE: Final = "The caller talks to somebody else already."
 CANNOT: Final = "Calls cannot be transferred on this line. Offer to take a message or a call back instead."
 
 
@@ -65,18 +66,32 @@ class Telephone:
     @property
     def busy(self) -> bool:
         """On hold or being transferred: nobody is asked whether they are there."""
-        return self._held or self._wanted is not None
+        return self._held or self.handing_on
+
+    @property
+    def handing_on(self) -> bool:
+        """A transfer is about to be done: the call is not given up meanwhile."""
+        return self._wanted is not None
+
+    def usual(self) -> str:
+        """Where a transfer goes that names nobody; "": there is no such place, or no way there now."""
+        target = usual_target(self._allowed)
+        return target if target and not self.refusal(target) else ""
 
     def refusal(self, target: str) -> str:
         """Why the caller cannot be handed to `target`; "" when it can be tried."""
         if self._leg is None:
             return CANNOT
+        if self.joined:
+            return GONE
         if not may_transfer(target, self._allowed):
             return f"target: calls may not be transferred to {target!r}. Offer to take a message instead."
         return "A transfer is going on already." if self._wanted is not None else ""
 
     def no_keys(self) -> str:
         """Why keys would not be heard; "" when they can be sent."""
+        if self.joined:
+            return GONE
         return "The far end has put the call on hold: no key would be heard." if self._held else ""
 
     def transfer(self, target: str, brief: str | None = None, *, sorry: bool = False) -> Transfer:

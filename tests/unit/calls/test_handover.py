@@ -5,19 +5,23 @@ from typing import Any
 
 import pytest
 
-from tests.unit.calls.fakes import FakeLeg, Line, now, until
+from tests.unit.calls.fakes import PHRASES, FakeLeg, Line, now, until
 from tests.unit.calls.test_telephone import ALLOWED, TelephoneLeg, line
 from tests.virtual_time import virtual
-from trunkline.ai.session import ToolCall
+from trunkline.ai.session import SessionLost, ToolCall
 from trunkline.ai.tools import Json, Tool, ToolRequest
 from trunkline.bridge.leg import Answered, Held, Moved, Resumed, Ringing
+from trunkline.bridge.sip.profile import GATEWAY_LOST
 from trunkline.bridge.telephony import Transferred
 from trunkline.calls.events import Note
-from trunkline.calls.telephone import SORRY
-from trunkline.errors import AdmissionError, CarrierError
+from trunkline.calls.telephone import GONE, SORRY
+from trunkline.config import Failure
+from trunkline.errors import AdmissionError, CarrierError, ProviderError
 from trunkline.outcome import EndCause, Outcome
 
 TARGET = ALLOWED[0]
+QUOTA = ProviderError("quota exceeded", code="429")
+FAILING = Failure(after_failure="transfer")
 REFUSED = Transferred(False, 405, "Method Not Allowed", refused=True)
 
 
@@ -79,6 +83,98 @@ async def test_where_the_far_end_takes_no_refer_we_call_and_join() -> None:
     assert (record.cause, record.fault, record.code) == ("completed", "nobody", "transferred")
     assert record.labels["transferred_by"] == "bridged"
     assert notes(made) == [("transfer", TARGET), ("transferred", "bridged")]
+
+
+@virtual
+async def test_who_talks_to_somebody_else_is_handed_on_no_more_and_hears_no_keys() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg) as made:
+        made.board.transfer(call_of(made), TARGET)
+        await until(2)
+        other.answer()
+        await until(10)
+        assert made.board.transfer(call_of(made), TARGET) == GONE
+        assert made.board.send_digits(call_of(made), "1") == GONE
+
+
+@virtual
+async def test_joined_lines_that_are_lost_are_told_as_lost() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg) as made:
+        made.board.transfer(call_of(made), TARGET)
+        await until(2)
+        other.answer()
+        await until(10)
+        leg._finish(GATEWAY_LOST)
+        record = await made.over()
+    assert (record.cause, record.fault, record.code) == ("media_lost", "us", "gateway lost")
+    assert record.labels["transferred_by"] == "bridged"
+
+
+@virtual
+async def test_a_session_that_is_lost_while_it_rings_elsewhere_costs_no_transfer() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg, failure=Failure(give_up_s=2.0), phrases=PHRASES) as made:
+        made.board.transfer(call_of(made), TARGET)
+        await until(2)
+        made.provider.failures = [QUOTA]
+        made.session.emit(SessionLost("gone", True))
+        await until(20)
+        other.answer()
+        await until(22)
+        assert leg.joined_at is not None
+        leg.hang_up()
+        record = await made.over()
+    assert record.code == "transferred"
+
+
+@virtual
+async def test_a_call_that_is_given_up_goes_to_a_person() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg, failure=FAILING, phrases=PHRASES) as made:
+        await until(1)
+        made.session.emit(SessionLost("quota exceeded", False))
+        await until(9)
+        assert [target for _, target in leg.placed] == [TARGET]
+        assert 3.0 < leg.placed[0][0] < 5.0, "once the caller knows"
+        other.answer()
+        await until(60)
+        assert leg.joined_at is not None
+        assert other.ends == leg.ends == []
+        leg.hang_up()
+        record = await made.over()
+    assert (record.cause, record.fault, record.code) == ("provider_failed", "provider", "quota exceeded")
+    assert record.labels["transferred_by"] == "bridged"
+
+
+@virtual
+async def test_a_call_that_is_given_up_and_that_nobody_takes_ends_in_words() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg, failure=FAILING, phrases=PHRASES) as made:
+        await until(1)
+        made.session.emit(SessionLost("quota exceeded", False))
+        await until(9)
+        other.refuse()
+        record = await made.over()
+        assert 10 < now() < 15
+    assert (record.cause, record.code) == ("provider_failed", "quota exceeded")
+    assert record.turns[-1].heard_text.endswith("end")
+    assert leg.ends
+    assert other.ends
+
+
+@virtual
+async def test_a_call_that_is_given_up_and_whose_caller_leaves_while_it_rings() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg, failure=FAILING, phrases=PHRASES) as made:
+        await until(1)
+        made.session.emit(SessionLost("quota exceeded", False))
+        await until(9)
+        leg.hang_up()
+        record = await made.over()
+        assert now() < 10
+    assert record.cause == "provider_failed"
+    assert other.ends
 
 
 @virtual

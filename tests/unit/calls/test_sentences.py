@@ -9,7 +9,7 @@ from trunkline import service_sentences
 from trunkline.calls.sentences import KINDS, WORDING, Cabinet, Clip, Synthesiser, wording
 from trunkline.codecs.g711 import PCMU
 from trunkline.codecs.wav import read_wav, wav_bytes
-from trunkline.config import Agent, Failure, Server, Settings
+from trunkline.config import Agent, Failure, Server, Settings, Sip
 from trunkline.errors import ConfigError, ProviderError
 from trunkline.service_sentences import complaints, outlook, prepare, sentences
 
@@ -134,7 +134,9 @@ def test_the_offline_voice_makes_them_and_an_operator_is_told_what_is_missing(tm
     (told,) = complaints(settings, {"receptionist": {}})
     assert "libflite1" in told
     (told,) = complaints(Settings(failure=Failure(after_failure="transfer")), found)
-    assert "transfer" in told
+    assert "allow_transfer_to" in told
+    somebody = Settings(failure=Failure(after_failure="transfer"), sip=Sip(allow_transfer_to=("1001",)))
+    assert complaints(somebody, found) == []
 
 
 def test_a_look_ahead_makes_and_keeps_nothing(tmp_path: Path) -> None:
