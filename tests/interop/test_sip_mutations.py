@@ -163,8 +163,8 @@ class Target:
         assert self._caller.sip.transport is not None
         self._caller.cseq = max(self._caller.cseq, number)  # a lower one would hear 500
         self._caller.sip.told.clear()
-        self._caller.sip.transport.sendto(self._caller.request("INFO"), ("127.0.0.1", self._up.port()))
-        return await self._caller.sip.final(1.0, lambda told: header(told, "CSeq").endswith("INFO")) in (0, 481, 500)
+        self._caller.sip.transport.sendto(self._caller.request("UPDATE"), ("127.0.0.1", self._up.port()))
+        return await self._caller.sip.final(1.0, lambda told: header(told, "CSeq").endswith("UPDATE")) in (0, 481, 500)
 
     @property
     def dialog(self) -> Dialog:
