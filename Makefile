@@ -41,6 +41,9 @@ soak-churn: setup  ## 10,000 short calls at 10 per second against the simulated 
 interop: setup  ## SIP beside others: baresip, Kamailio, Asterisk, torture messages, strangers, kills (a quarter of an hour)
 	@scripts/interop.sh
 
+compiled: setup  ## the tests of a frame's path once more, with its modules compiled (two to five minutes)
+	@scripts/compiled.sh
+
 fuzz: setup  ## 100,000 mutated messages per carrier; prints what they reached
 	@TRUNKLINE_FUZZ=$${TRUNKLINE_FUZZ:-100000} $(PY) -m pytest tests/unit/bridge -k fuzz -s -q -p no:cacheprovider
 
@@ -50,4 +53,4 @@ sim: setup  ## the simulated phone network's own help
 docs: setup  ## rewrite the generated parts of docs/
 	@scripts/docs.sh
 
-.PHONY: help run setup check test fresh bench soak soak-small soak-rotation soak-churn interop fuzz sim docs
+.PHONY: help run setup check test fresh bench soak soak-small soak-rotation soak-churn interop compiled fuzz sim docs

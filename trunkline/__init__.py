@@ -7,9 +7,12 @@ Public names (semver): `Service` and `Settings`, to run a worker or mount it; fo
 from importlib import import_module
 from typing import Any
 
+from trunkline import compiled
+
 __version__ = "0.1.0"
 __all__ = ["Service", "Settings", "__version__"]
 
+RUNS = compiled.install()  # "compiled (…)" or "interpreted (why)"; before anything that may be compiled is imported
 _HOMES = {"Service": "trunkline.service", "Settings": "trunkline.config"}
 
 

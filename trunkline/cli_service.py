@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from trunkline import __version__
+from trunkline import RUNS, __version__
 from trunkline.config import Settings
 from trunkline.config_env import secret_values
 from trunkline.config_load import SECRET_KEYS, database_url
@@ -62,6 +62,7 @@ def banner(settings: Settings, addresses: list[str], agent: str, open_here: bool
     console.print(f"  carriers   {local}/smartflo/audio here; from outside: trunkline doctor", soft_wrap=True)
     console.print(f"  SIP        {escape(sip)}", soft_wrap=True)
     console.print(f"  data       {settings.server.data_dir}", soft_wrap=True)
+    console.print(f"  runs       {escape(RUNS)}", soft_wrap=True)
     if settings.server.workers > 1:
         console.print(f"  workers    {settings.server.workers}")
     console.print(f"  try        trunkline call --to {local}/smartflo/audio", soft_wrap=True)

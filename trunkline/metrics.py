@@ -20,7 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from trunkline import __version__
+from trunkline import RUNS, __version__
 from trunkline.calls.events import (
     BargeIn,
     CallEnded,
@@ -98,8 +98,8 @@ class Metrics:
         self._lost = made.counter("spectator_events_lost", "Events a slow event stream did not get.")
         self._lag = made.histogram("event_loop_lag_seconds", "How late the event loop woke us.", LAG_BUCKETS)
         self._ready = made.gauge("ready", "1 while new calls are taken.")
-        build = made.gauge("build_info", "What runs here.", "version", "python")
-        build.labels(version=__version__, python=platform.python_version()).set(1)
+        build = made.gauge("build_info", "What runs here.", "version", "python", "runs")
+        build.labels(version=__version__, python=platform.python_version(), runs=RUNS.split()[0]).set(1)
         self._folds: dict[str, _Fold] = {}
         self._kinds: dict[str, set[str]] = {}
         ProcessCollector(registry=self.registry)

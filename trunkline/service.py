@@ -14,6 +14,7 @@ from typing import Self
 import structlog
 from aiohttp import web
 
+from trunkline import RUNS
 from trunkline.ai.session import AiProvider
 from trunkline.ai.tools import Tool
 from trunkline.api import build_app
@@ -98,7 +99,7 @@ class Service:
             await self.desk.warm_up()
             if crew is not None and crew.sip_socket:
                 self._sip = await self._stack.enter_async_context(SipCalls(self.desk, crew.sip_socket, crew.name))
-            log.info("service.ready", addresses=self._addresses, agent=self.desk.minds.told())
+            log.info("service.ready", addresses=self._addresses, agent=self.desk.minds.told(), runs=RUNS)
         except BaseException:
             await self._stack.aclose()
             for one in sockets:

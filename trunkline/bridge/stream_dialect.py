@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from trunkline.bridge import json_dialect as js
 from trunkline.bridge.dialect import (
     Message,
@@ -22,6 +20,7 @@ from trunkline.bridge.dialect import (
 )
 from trunkline.bridge.leg import Direction, Oddity
 from trunkline.bridge.sequence import Sequence as Numbers
+from trunkline.bridge.stream_wire import read_media
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.g711 import PCMU
 from trunkline.codecs.table import codec_for
@@ -64,23 +63,6 @@ _IDENTIFIER = ("custom_identifier", "customIdentifier")
 _TRACKS = frozenset({"", "inbound", "inbound_track"})
 
 
-class _Media(msgspec.Struct, gc=False):
-    payload: bytes  # base64 on the wire
-    timestamp: int | None = None  # ms since the stream began
-    track: str = ""
-
-
-class _MediaMessage(msgspec.Struct, tag_field="event", tag="media", gc=False):
-    """The one message that comes 10 to 50 times a second; whatever does not fit takes the lenient way."""
-
-    media: _Media
-    streamSid: str = ""  # noqa: N815 (the wire's name)
-    sequenceNumber: int | None = None  # noqa: N815
-
-
-_read_media = msgspec.json.Decoder(_MediaMessage, strict=False).decode
-
-
 @dataclass(frozen=True, slots=True)
 class Parties:
     """Who is who in a call, numbers normalised."""
@@ -120,7 +102,7 @@ class StreamDialect:
         if self.state != "streaming" or type(message) is not str:
             return self._leniently(message)
         try:
-            fast = _read_media(message)
+            fast = read_media(message)
         except js.UNREADABLE:
             return self._leniently(message)
         media, number = fast.media, fast.sequenceNumber

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
-import msgspec
-
 from trunkline.ai.session import SILENT_DBOV
 from trunkline.bridge.leg import CallLeg
-from trunkline.calls.playout import Piece, Playout
+from trunkline.calls.pieces import Given, Piece
+from trunkline.calls.playout import Playout
 from trunkline.clock import Clock
 from trunkline.codecs.codec import Codec
 from trunkline.codecs.frame import AudioFrame
@@ -95,15 +94,6 @@ class Voice:
         pcm = self._resampler.flush()
         self._resampler = None
         return self._encoder.encode(pcm)
-
-
-class Given(msgspec.Struct, frozen=True, gc=False):
-    """A piece went on the wire; `starts` is when it begins to be heard (clock, s), `label` the mark behind it."""
-
-    piece: Piece
-    at: float
-    starts: float
-    label: str  # "": none; a first and a last piece have one
 
 
 class Mouth:

@@ -9,21 +9,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import msgspec
-
+from trunkline.calls.pieces import Piece
 from trunkline.codecs.codec import Codec
 
 BOUND_S = 120.0  # speech that may wait; more is refused and the reply closed
 _CHARS_PER_S = 15.0  # of speech whose end is not known yet
-
-
-class Piece(msgspec.Struct, frozen=True, gc=False):
-    """Whole frames for the wire."""
-
-    reply: str
-    payload: bytes
-    first: bool  # of its reply
-    last: bool  # of its reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from trunkline.ai.session import ReplyId
 from trunkline.bridge.leg import CallLeg
 from trunkline.calls.events import BargeIn, Note, ReplyDone, ReplyOnWire, ReplySaying, TurnAnswered
 from trunkline.calls.journal import Journal
-from trunkline.calls.mouth import Given, Mouth, Voice
+from trunkline.calls.mouth import Mouth, Voice
+from trunkline.calls.pieces import Given
 from trunkline.calls.playout import Cut, Playout
 from trunkline.clock import Clock
 from trunkline.codecs.frame import AudioFrame

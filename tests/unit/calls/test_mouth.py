@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from tests.unit.calls.fakes import FRAME, FakeLeg, now, until
 from tests.virtual_time import clock, virtual
-from trunkline.calls.mouth import Given, Mouth
+from trunkline.calls.mouth import Mouth
+from trunkline.calls.pieces import Given
 from trunkline.calls.playout import Playout
 
 

@@ -1,0 +1,98 @@
+"""Compiles `trunkline.compiled.MODULES` by mypyc into the folder that `trunkline.compiled` looks in. See compile.sh.
+
+    python scripts/compile.py [--look]
+
+Exit status: 0 a build fits, 1 compiling failed; with `--look`, which compiles nothing, 3 it cannot be done here, 4 only
+mypyc is missing, 5 it can be done. The last line says why.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ["TRUNKLINE_COMPILED_NOW"] = os.environ.pop("TRUNKLINE_COMPILED", "")  # asked for below
+os.environ["TRUNKLINE_COMPILED"] = "off"  # what compiles is interpreted
+sys.path.insert(0, str(ROOT))
+
+from trunkline import compiled  # noqa: E402
+
+CAN, NO_MYPYC, CANNOT = 5, 4, 3
+KEPT = 3  # builds: a service that runs may yet load from an older one
+_CHECK = """
+import importlib, pathlib, sys
+from trunkline import compiled
+sys.meta_path.insert(0, compiled.Finder(pathlib.Path(sys.argv[1])))
+for name in compiled.MODULES:
+    assert importlib.import_module("trunkline." + name).__file__.endswith(compiled.SUFFIX), name
+"""
+
+
+def look() -> tuple[int, str]:
+    """(exit status, why)."""
+    compiler = os.environ.get("CC") or (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return CANNOT, f"there is no C compiler ({compiler})"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return CANNOT, "Python's headers are not there (Debian: python3-dev)"
+    try:
+        import mypyc.build
+        import setuptools  # noqa: F401
+    except ImportError as error:
+        return NO_MYPYC, f"mypyc is not there ({error})"
+    return CAN, mypyc.build.__name__
+
+
+def compile_into(build: Path, work: Path) -> None:
+    """All modules as one library and a small extension each."""
+    from mypyc.build import mypycify
+    from setuptools import setup
+
+    os.chdir(ROOT)  # where mypy's settings are
+    sources = [str(compiled.source(module).relative_to(ROOT)) for module in compiled.MODULES]
+    options = ["--config-file", "pyproject.toml", "--cache-dir", str(ROOT / ".cache" / "mypyc"), *sources]
+    extensions = mypycify(
+        options, opt_level="2", debug_level="0", group_name=compiled.GROUP, target_dir=str(work / "c")
+    )
+    os.chdir(work)  # where no pyproject.toml is
+    arguments = ["-q", "build_ext", "--build-lib", str(build), "--build-temp", str(work / "o")]
+    setup(name=compiled.GROUP, packages=[], ext_modules=extensions, script_args=arguments)
+
+
+def make(where: Path, digest: str) -> None:
+    """A build of these sources in `where`, tried before it counts."""
+    where.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=where, prefix=".making-") as folder:
+        build = Path(folder) / "build"
+        compile_into(build, Path(folder))
+        if digest != compiled.digest():
+            raise SystemExit("a source was edited meanwhile: compile again")
+        subprocess.run([sys.executable, "-c", _CHECK, str(build)], check=True, cwd=ROOT)  # noqa: S603 - ourselves
+        (build / "complete").touch()
+        build.rename(where / digest)
+    builds = [found for found in where.iterdir() if not found.name.startswith(".")]
+    for old in sorted(builds, key=lambda found: found.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def main() -> int:
+    """See above."""
+    os.environ["TRUNKLINE_COMPILED"] = os.environ["TRUNKLINE_COMPILED_NOW"]
+    where, digest = compiled.folder(), compiled.digest()
+    if where is None or (where / digest / "complete").exists():
+        return 0
+    status, why = look()
+    if "--look" in sys.argv or status != CAN:
+        print(why)
+        return status
+    os.environ["TRUNKLINE_COMPILED"] = "off"
+    make(where, digest)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
