@@ -146,16 +146,15 @@ def route_test(
     number: Annotated[str, typer.Argument(help="Number that is called, or the whole address: sip:NUMBER@HOST.")],
     to: Annotated[str, typer.Option(help="User of To, where it is another.")] = "",
     from_: Annotated[str, typer.Option("--from", help="Who calls.")] = "",
-    trunk: Annotated[str, typer.Option(help="Name of the [[sip.trunk]] it comes through.")] = "",
+    trunk: Annotated[str, typer.Option(help="Name of the sip.trunk it comes through.")] = "",
     source: Annotated[str, typer.Option(help="Address it comes from: would it be heard, and as whose?")] = "",
     header: Annotated[list[str] | None, typer.Option(help="A header of the INVITE, X-NAME=VALUE.")] = None,
     carrier: Annotated[str, typer.Option(help="sip, or another carrier's name.")] = "sip",
 ) -> None:
     """Which agent would answer this INVITE, and why."""
-    from trunkline.cli_route import Invite, show
+    from trunkline.cli_route import Invite, headers_of, show
 
-    headers = dict(item.partition("=")[::2] for item in header or ())
-    invite = Invite(number, to, from_, trunk, source, headers, carrier)
+    invite = Invite(number, to, from_, trunk, source, headers_of(header or ()), carrier)
     raise typer.Exit(show(invite, options.configuration(os.environ).settings, Console()))
 
 

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from rich.console import Console
 from rich.markup import escape
 
+from trunkline.bridge import audiosocket
+from trunkline.bridge.carriers import CARRIERS
 from trunkline.bridge.sip.admission import Admission
 from trunkline.bridge.sip.gate import networks, within
 from trunkline.bridge.sip.gateway_names import addresses
@@ -57,9 +59,17 @@ class Told:
     context: Mapping[str, str]
 
 
+def headers_of(given: Sequence[str]) -> dict[str, str]:
+    """Of "NAME=VALUE" each. Raises ConfigError."""
+    for item in given:
+        if not item.partition("=")[0].strip() or "=" not in item:
+            raise ConfigError(f"--header {item}: must be X-NAME=VALUE")
+    return dict(item.partition("=")[::2] for item in given)
+
+
 def route_test(invite: Invite, settings: Settings) -> Told:
     """Pure: the decision as the service takes it."""
-    offer = _offer(invite)
+    offer = _offer(invite, _kept(invite, settings))
     numbers = called(offer) if invite.carrier == CARRIER else (invite.uri,)
     number, found = routing.choose(numbers, invite.carrier, settings.route, settings.default_agent)
     routes = tuple(_passed(settings.route, number, invite.carrier))
@@ -67,19 +77,21 @@ def route_test(invite: Invite, settings: Settings) -> Told:
     return Told(number, found.agent, routes, numbers, context)
 
 
-def _offer(invite: Invite) -> Offer:
+def _kept(invite: Invite, settings: Settings) -> dict[str, str]:
+    """The headers that reach the agent, as the gateway chooses them."""
+    also = {name.lower() for one in settings.sip.trunk if one.name == invite.trunk for name in one.keep_headers}
+    return {
+        name: value
+        for name, value in (invite.headers or {}).items()
+        if name.lower().startswith("x-") or name.lower() in also
+    }
+
+
+def _offer(invite: Invite, headers: Mapping[str, str]) -> Offer:
     uri = invite.uri if invite.uri.lower().startswith(("sip:", "sips:", "tel:")) else f"sip:{invite.uri}@here"
     return Offer(
-        1,
-        uri,
-        invite.to,
-        invite.from_,
-        "",
-        invite.source,
-        "route-test",
-        invite.trunk,
-        headers=dict(invite.headers or {}),
-    )
+        1, uri, invite.to, invite.from_, "", invite.source, "route-test", invite.trunk, headers=headers
+    )  # fmt: skip
 
 
 def _passed(routes: Sequence[Route], number: str, carrier: str) -> list[Passed]:
@@ -124,6 +136,9 @@ def show(invite: Invite, settings: Settings, console: Console) -> int:
         console.print(f"{MARKS[one.how]} route     {escape(line)}", soft_wrap=True, highlight=False)
     if not any(one.how == "taken" for one in told.routes):
         console.print("  route     none takes it: the default agent", highlight=False)
+    for name in sorted((invite.headers or {}).keys() - _kept(invite, settings).keys()):
+        line = f"{name} is left out: neither X-… nor in keep_headers of its trunk"
+        console.print(f"{MARKS['never']} context   {escape(line)}", soft_wrap=True, highlight=False)
     for name, value in told.context.items():
         console.print(f"  context   {escape(f'{name} = {value}')}", soft_wrap=True, highlight=False)
     agent = settings.agents[told.agent]
@@ -135,6 +150,11 @@ def show(invite: Invite, settings: Settings, console: Console) -> int:
 
 def _check(invite: Invite, settings: Settings) -> None:
     names = [trunk.name for trunk in settings.sip.trunk]
+    known = sorted({CARRIER, *CARRIERS, audiosocket.NAME})
+    if invite.carrier not in known:
+        raise ConfigError(f"--carrier {invite.carrier}: there are: {', '.join(known)}")
+    if not invite.uri.strip():
+        raise ConfigError("number: must be a number, a name or a whole address, sip:NUMBER@HOST")
     if invite.trunk and invite.trunk not in names:
         raise ConfigError(f"--trunk {invite.trunk}: there are: {', '.join(names) or 'none'}")
     if invite.source:

@@ -1,13 +1,12 @@
 """The doctor's look at SIP on this machine: the wheel, the ports, our address, certificate, who may call."""
 
 import asyncio
-import socket
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from typing import Final
 
-from trunkline.bridge.sip.free_ports import settled
+from trunkline.bridge.sip.free_ports import refusal, settled
 from trunkline.config import Settings, Sip
 from trunkline.config_load import Configuration
 from trunkline.doctor_finding import Finding
@@ -60,24 +59,11 @@ def split(spec: str) -> tuple[Transport, str, int]:
     return ("tls" if kind == "tls" else "tcp" if kind == "tcp" else "udp"), host.strip("[]"), int(port)
 
 
-def free(kind: Transport, host: str, port: int) -> OSError | None:
-    """What the system says when we listen there, None when we may."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as probe:
-        if kind != "udp":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as wrong:
-            return wrong
-    return None
-
-
 async def _listening(spec: str, other: str) -> Finding:
     """other: where the gateway would go instead; as spec when it is free, or when there is nowhere to go."""
     kind, host, port = split(spec)
     part = f"SIP {kind}"
-    wrong = free(kind, host, port)
+    wrong = refusal(kind, host, port)
     elsewhere = split(other)[2] if other != spec else 0
     if wrong is None:
         moved = f"; but {elsewhere}, since the other at that port is taken" if elsewhere else ""

@@ -81,10 +81,10 @@ def located(part: str, trunk: Trunk, targets: Sequence[Target]) -> Finding:
 async def _asked(part: str, trunk: Trunk, target: Target, sip: Sip) -> list[Finding]:
     host, _ = host_port(trunk.host)
     findings: list[Finding] = []
-    if trunk.transport == "tls":
-        findings.append(await _certified(part, trunk, target))
     uri = f"sip:{trunk.host}" if ":" in trunk.host else f"sip:{host}"
     try:
+        if trunk.transport == "tls":
+            findings.append(await _certified(part, trunk, target))
         found = await ask(target.address, target.port, trunk.transport, uri, name=host)
     except OSError as wrong:
         return [*findings, unreachable(part, target, trunk, wrong)]
@@ -92,14 +92,15 @@ async def _asked(part: str, trunk: Trunk, target: Target, sip: Sip) -> list[Find
 
 
 def unreachable(part: str, target: Target, trunk: Trunk, wrong: OSError) -> Finding:
-    """The system says that there is nobody."""
+    """The system says that there is nobody, or another protocol."""
     if isinstance(wrong, ConnectionRefusedError):
         then = f'nothing listens there: is the port right, and transport = "{trunk.transport}"?'
     elif isinstance(wrong, ssl.SSLError):
         then = 'no TLS is spoken there: its TLS port is usually 5061; or transport = "tcp"'
     else:
         then = "is there a way out, and does a firewall let it through?"
-    return Finding(part, "fail", f"{target}: {wrong.strerror or wrong}", then)
+    system = os.strerror(wrong.errno) if wrong.errno and not isinstance(wrong, ssl.SSLError) else wrong.strerror
+    return Finding(part, "fail", f"{target}: {system or wrong}", then)
 
 
 def answered(part: str, target: Target, trunk: Trunk, found: Answered | None, sip: Sip) -> list[Finding]:
@@ -144,10 +145,7 @@ def seen(part: str, found: Answered, sip: Sip) -> list[Finding]:
 
 async def _certified(part: str, trunk: Trunk, target: Target) -> Finding:
     host, _ = host_port(trunk.host)
-    try:
-        facts, why = await asyncio.to_thread(shown_to_a_stranger, host, target.port, target.address)
-    except OSError as wrong:
-        return unreachable(part, target, trunk, wrong)
+    facts, why = await asyncio.to_thread(shown_to_a_stranger, host, target.port, target.address)
     return certificate_finding(part, facts, host, datetime.now(UTC), why)
 
 

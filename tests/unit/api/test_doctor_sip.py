@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from trunkline import doctor_sip, doctor_trunk
+from trunkline.bridge.sip.free_ports import refusal
 from trunkline.bridge.sip.options import Trunk
 from trunkline.bridge.sip.targets import Target
 from trunkline.config import Settings, Sip
@@ -18,7 +19,7 @@ from trunkline.config_load import Configuration
 from trunkline.doctor_finding import Finding
 from trunkline.doctor_options import Answered, answer, ask, question
 from trunkline.doctor_paste import paste_sip
-from trunkline.doctor_sip import address_finding, free, split, taken
+from trunkline.doctor_sip import address_finding, split, taken
 
 TAKEN = OSError(errno.EADDRINUSE, "Address already in use")
 TRUNK = Trunk(name="acme", host="sip.example.com", register=True)
@@ -60,7 +61,7 @@ async def test_ports_are_tried(kind: str) -> None:
         found = await local(listen=[f"{kind}:127.0.0.1:{port}"])
         assert found[f"SIP {kind}"].status == "warn"
         assert "SIP will listen on port" in found[f"SIP {kind}"].then
-    assert free(kind, "127.0.0.1", port) is None  # type: ignore[arg-type]
+    assert refusal(kind, "127.0.0.1", port) is None
 
 
 async def test_too_few_ports_for_the_audio_and_those_that_the_system_gives_away() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from trunkline.bridge.sip.options import options_of
-from trunkline.cli_route import Heard, Invite, heard, route_test, show
+from trunkline.cli_route import Heard, Invite, headers_of, heard, route_test, show
 from trunkline.config import Settings
 from trunkline.errors import ConfigError
 
@@ -90,3 +90,26 @@ def test_what_is_printed_and_the_exit_code() -> None:
 def test_a_question_that_makes_no_sense(invite: Invite) -> None:
     with pytest.raises(ConfigError):
         told(invite)
+
+
+@pytest.mark.parametrize(
+    ("invite", "words"),
+    [
+        (Invite("1", carrier="nonsense"), "--carrier nonsense: there are: audiosocket, sip, smartflo, twilio"),
+        (Invite(" "), "number: must be"),
+    ],
+)
+def test_a_question_about_nothing_is_refused(invite: Invite, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        told(invite)
+
+
+def test_headers_are_pairs_and_only_those_that_the_gateway_keeps_reach_the_agent() -> None:
+    assert headers_of(("X-A=1=2", "X-B=")) == {"X-A": "1=2", "X-B": ""}
+    for wrong in ("X-A", "=1"):
+        with pytest.raises(ConfigError, match="X-NAME=VALUE"):
+            headers_of((wrong,))
+    _, words = told(Invite("1", headers={"X-A": "1", "Subject": "2"}))
+    assert "X-A = 1" in words
+    assert "Subject = 2" not in words
+    assert "Subject is left out" in words

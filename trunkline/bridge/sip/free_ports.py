@@ -17,19 +17,29 @@ def settled(listen: Sequence[str], tries: int, free: Free | None = None) -> tupl
     may = free or is_free
     taken: set[tuple[str, int]] = set()  # given away here: two that were asked for must not meet
     moved: dict[str, int] = {}
-    for place in dict.fromkeys(_place(spec) for spec in listen):
-        address, _, port = place.rpartition(":")
-        kinds = [spec.partition(":")[0] for spec in listen if _place(spec) == place]
-        moved[place] = _next(address, int(port), kinds, tries, may, taken)
-        taken.add((address, moved[place]))
-    return tuple(f"{spec.partition(':')[0]}:{_place(spec).rpartition(':')[0]}:{moved[_place(spec)]}" for spec in listen)
+    kinds: dict[str, list[str]] = {}
+    for spec in listen:
+        kinds.setdefault(_place(spec), []).append(spec.partition(":")[0])
+    for further in (0, tries):  # first whoever gets what was asked for: nobody who has to move may take that away
+        for place in [one for one in kinds if one not in moved]:
+            address, _, port = place.rpartition(":")
+            if (found := _next(address, int(port), kinds[place], further, may, taken)) is not None:
+                moved[place] = found
+                taken.add((address, found))
+    return tuple(_moved(spec, moved.get(_place(spec))) for spec in listen)
 
 
-def _next(address: str, first: int, kinds: Sequence[str], tries: int, free: Free, taken: set[tuple[str, int]]) -> int:
+def _moved(spec: str, port: int | None) -> str:
+    return spec if port is None else f"{spec.rpartition(':')[0]}:{port}"
+
+
+def _next(
+    address: str, first: int, kinds: Sequence[str], tries: int, free: Free, taken: set[tuple[str, int]]
+) -> int | None:
     for port in range(first, min(first + tries, 65_535) + 1) if first else ():
         if (address, port) not in taken and all(free(kind, address, port) for kind in kinds):
             return port
-    return first
+    return None
 
 
 def _place(spec: str) -> str:
@@ -38,6 +48,11 @@ def _place(spec: str) -> str:
 
 def is_free(kind: str, address: str, port: int) -> bool:
     """Whether we could listen there now."""
+    return refusal(kind, address, port) is None
+
+
+def refusal(kind: str, address: str, port: int) -> OSError | None:
+    """What the system says when we listen there; None when we may."""
     host = address.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM) as probe:
@@ -45,9 +60,9 @@ def is_free(kind: str, address: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as pjsip does
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as wrong:
+            return wrong
+    return None
 
 
 def said(listen: Sequence[str], listening: Sequence[str]) -> str:

@@ -25,7 +25,13 @@ def test_what_is_free_stays_and_any_port_stays_any() -> None:
 
 
 def test_two_that_were_apart_do_not_meet() -> None:
-    assert go(("udp:h:5060", "udp:h:5061"), ("udp", 5060)) == ("udp:h:5061", "udp:h:5062")
+    taken = ("udp", 5060), ("udp", 5061)
+    assert go(("udp:h:5060", "udp:h:5061"), *taken) == ("udp:h:5062", "udp:h:5063")
+
+
+def test_who_moves_takes_nothing_that_another_was_promised() -> None:
+    told = go(("udp:h:5060", "tls:h:5061"), ("udp", 5060))
+    assert told == ("udp:h:5062", "tls:h:5061")
 
 
 def test_where_nothing_is_free_whoever_listens_says_so() -> None:
