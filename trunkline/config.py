@@ -215,6 +215,7 @@ class Sip(Section, frozen=True):
     media_timeout_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0  # no audio for so long; 0: never
     allow: tuple[str, ...] = ()  # addresses or networks that may call without credentials, beside trunks
     allow_transfer_to: tuple[str, ...] = ()  # numbers and patterns as in [[route]], and SIP addresses
+    refer_answer_s: Annotated[float, msgspec.Meta(ge=0.5, le=32)] = 5.0  # for a far end's answer to REFER
     tls_cert: str = ""  # PEM files of listen = tls:
     tls_key: str = ""
     tls_ca: str = ""  # authorities of trunks' certificates; "": not checked

@@ -44,6 +44,7 @@ class SipCalls:
             clock=desk.clock,
             offered=self._offered,
             trunks=trunks(settings),
+            refer_answer_s=settings.sip.refer_answer_s,
         )
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()

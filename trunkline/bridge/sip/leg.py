@@ -43,7 +43,8 @@ from trunkline.outcome import EndCause, Outcome
 
 GOODBYE_S = 2.0  # from our BYE to the gateway's last word
 STALL_S = 5.0  # nothing of ours was taken for so long: nobody plays it
-TRANSFER_S = 60.0  # from our REFER to the far end's last NOTIFY
+TRANSFER_S = 60.0  # from the far end's 202 to its last NOTIFY
+REFER_ANSWER_S = 5.0  # from our REFER to its 202; SIP itself would wait for 32 s
 _NAP_S = 1.0  # the beat wakes who waits for room; this is for a beat that is gone
 
 _log = structlog.get_logger(__name__)
@@ -76,9 +77,11 @@ class SipLeg:
         domain: str = "",
         refer: bool = True,
         dtmf: Literal["auto", "rfc4733", "info", "inband"] = "auto",
+        refer_answer_s: float = REFER_ANSWER_S,
     ) -> None:
         """Of its trunk: overrides: meanings of codes; domain: where numbers that a call is transferred to live; refer:
-        it may be asked for transfers; dtmf: how it takes keys, "auto": events if the call has them, else tones."""
+        it may be asked for transfers; dtmf: how it takes keys, "auto": events if the call has them, else tones.
+        refer_answer_s: for its answer to REFER, before it counts as one that takes none."""
         self.call = call
         self._info = info
         self._line = line
@@ -90,6 +93,8 @@ class SipLeg:
         self._digits = True  # RFC 4733 was negotiated
         self._partner: SipLeg | None = None  # joined with it: what is said here is not ours any more
         self._accepted = False  # our REFER was
+        self._refer_answer_s = refer_answer_s
+        self._patience: asyncio.Timeout | None = None  # with the REFER that runs
         self._slot = slot
         self._frame_bytes = info.codec.bytes_per_second * FRAME_MS // 1000
         self._most = round(info.lead_s * 1000) // FRAME_MS - 1  # frames that may wait while another is sent
@@ -231,12 +236,15 @@ class SipLeg:
         self._refer, self._accepted = asyncio.get_running_loop().create_future(), False
         try:
             self._line.send(refer)
-            async with asyncio.timeout(TRANSFER_S):
+            async with asyncio.timeout(self._refer_answer_s) as self._patience:
                 return await self._refer
         except TimeoutError:
-            return Transferred(False, reason=f"no word of it within {TRANSFER_S:g} s")
+            if self._accepted:
+                return Transferred(False, reason=f"no word of it within {TRANSFER_S:g} s")
+            self._able = (False, self._able[1])  # what it may yet say of this one is no answer to another
+            return Transferred(False, reason=f"no answer to REFER within {self._refer_answer_s:g} s", refused=True)
         finally:
-            self._refer = None
+            self._refer = self._patience = None
 
     def send_digits(self, keys: str) -> bool:
         """Keys for the far end, by events or INFO. False: it takes neither."""
@@ -336,6 +344,8 @@ class SipLeg:
 
     def _refer_progress(self, progress: sip.ReferProgress) -> None:
         if not progress.final:
+            if self._patience is not None and not self._accepted and not self._patience.expired():
+                self._patience.reschedule(asyncio.get_running_loop().time() + TRANSFER_S)
             self._accepted = True
         elif self._refer is not None and not self._refer.done():
             done = 200 <= progress.code < 300

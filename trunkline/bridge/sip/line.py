@@ -17,7 +17,7 @@ import structlog
 from trunkline.bridge.leg import LegInfo
 from trunkline.bridge.sip import messages as sip
 from trunkline.bridge.sip import profile
-from trunkline.bridge.sip.leg import SipLeg
+from trunkline.bridge.sip.leg import REFER_ANSWER_S, SipLeg
 from trunkline.bridge.sip.ring import RingMemory
 from trunkline.bridge.sip.tick import Tick
 from trunkline.clock import Clock
@@ -68,6 +68,7 @@ class GatewayLine:
         clock: Clock,
         offered: Callable[[sip.Offer], None],
         trunks: Mapping[str, Trunk] | None = None,
+        refer_answer_s: float = REFER_ANSWER_S,
     ) -> None:
         """path: the gateway's socket; slots: calls at once; rate: Hz of the rings; offered: answers each offer by
         `take` or `refuse` before long."""
@@ -78,6 +79,7 @@ class GatewayLine:
         self._clock = clock
         self._offered = offered
         self._trunks = trunks or {}
+        self._refer_answer_s = refer_answer_s
         self._tick = Tick(self._beat)
         self._writer: asyncio.StreamWriter | None = None
         self._memory: RingMemory | None = None
@@ -336,6 +338,7 @@ class GatewayLine:
         leg = SipLeg(
             call, self._memory.slot(slot), info, self, self._clock,
             overrides=trunk.outcomes, domain=trunk.domain, refer=trunk.refer, dtmf=trunk.dtmf,
+            refer_answer_s=self._refer_answer_s,
         )  # fmt: skip
         self._legs[call] = leg
         self._slot_of[call] = slot

@@ -14,7 +14,7 @@ from tests.fakes.gateway import sip_leg
 from tests.virtual_time import virtual
 from trunkline.bridge.leg import Answered, Digit, Ended, Held, Oddity, Played, Resumed
 from trunkline.bridge.sip import messages as sip
-from trunkline.bridge.sip.leg import GOODBYE_S, STALL_S, TRANSFER_S
+from trunkline.bridge.sip.leg import GOODBYE_S, REFER_ANSWER_S, STALL_S, TRANSFER_S
 from trunkline.bridge.sip.ring import FRAMES
 from trunkline.bridge.telephony import TelephonyLeg, Transferred
 from trunkline.errors import CarrierError
@@ -262,6 +262,36 @@ async def test_a_target_that_is_busy_is_no_refusal_of_the_far_end() -> None:
 
 
 @virtual
+async def test_a_refer_that_nobody_answers_is_waited_for_a_few_seconds_and_not_sent_again() -> None:
+    async with sip_leg(refer_answer_s=3.0) as (leg, phone), sip_leg() as (other, _):
+        other.told(sip.Up(7, "PCMU/8000", replaces=True))
+        began = asyncio.get_running_loop().time()
+        result = await leg.transfer("sip:desk@pbx.example.com")
+        assert (result.done, result.refused) == (False, True)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(3.0)
+        joining = asyncio.create_task(leg.join(other))
+        await asyncio.sleep(0)
+        leg.told(sip.ReferProgress(7, 408, "Request Timeout", final=True))  # of the first
+        assert (await joining).how == "bridged"
+        assert [message for message in phone.heard if isinstance(message, sip.Refer)] == [
+            sip.Refer(7, "sip:desk@pbx.example.com")
+        ]
+
+
+@virtual
+async def test_a_transfer_that_was_agreed_to_may_ring_for_long() -> None:
+    async with sip_leg(refer_answer_s=3.0) as (leg, _):
+        going = asyncio.create_task(leg.transfer("sip:desk@pbx.example.com"))
+        await asyncio.sleep(2.9)
+        leg.told(sip.ReferProgress(7, 202))
+        await asyncio.sleep(TRANSFER_S - 5)
+        leg.told(sip.ReferProgress(7, 100))
+        assert not going.done(), "NOTIFYs make it no longer"
+        await asyncio.sleep(5.1)
+        assert (await going).reason == "no word of it within 60 s"
+
+
+@virtual
 async def test_a_far_end_that_does_not_allow_refer_is_not_asked() -> None:
     async with sip_leg() as (leg, phone):
         leg.told(sip.Up(7, "PCMU/8000", refer=False))
@@ -365,7 +395,7 @@ async def test_a_transfer_that_nobody_speaks_of_any_more_is_given_up() -> None:
         began = asyncio.get_running_loop().time()
         result = await leg.transfer("1001")
         assert not result.done
-        assert asyncio.get_running_loop().time() - began == pytest.approx(TRANSFER_S)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(REFER_ANSWER_S)
         assert phone.heard == [sip.Refer(7, "sip:1001@pbx.example.com")]
 
 
