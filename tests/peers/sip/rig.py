@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,7 +59,7 @@ class Process:
 
     async def killed(self) -> None:
         self.process.kill()
-        await self.process.wait()
+        await asyncio.wait_for(self.process.wait(), PATIENCE_S)
 
 
 @asynccontextmanager
@@ -93,7 +93,7 @@ async def gateway(folder: Path, **options: Any) -> AsyncIterator[Process]:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
 
 
 @dataclass
@@ -112,7 +112,8 @@ class Worker:
     gone: bool = False
 
     async def say(self, message: wire.ToGateway) -> None:
-        await asyncio.get_running_loop().sock_sendall(self.sock, wire.encode(message))
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.get_running_loop().sock_sendall(self.sock, wire.encode(message))
 
     async def read(self) -> None:
         unpacker, loop = wire.Unpacker("worker"), asyncio.get_running_loop()
@@ -184,6 +185,7 @@ class Worker:
 async def worker(path: str, name: str = "w1", rate: int = 8000, **fields: Any) -> AsyncIterator[Worker]:
     """One that has been welcomed."""
     sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(PATIENCE_S)  # a gateway that stands still with a full backlog lets nobody in
     sock.connect(path)
     memory = RingMemory.make(16, rate)
     socket.send_fds(sock, [wire.encode(wire.Hello(wire.VERSION, name))], [memory.fd])
@@ -348,11 +350,14 @@ async def sipp(steps: Sequence[str], folder: Path, port: int, *, listen: int = 0
     process = await asyncio.create_subprocess_exec(
         *command, f"127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=folder
     )
+    out = b"it did not end, its own limit notwithstanding"
     try:
-        out, _ = await process.communicate()
+        with suppress(TimeoutError):
+            out, _ = await asyncio.wait_for(process.communicate(), 2 * PATIENCE_S)
     finally:
         if process.returncode is None:
             process.kill()
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
     if process.returncode != 0:
         told = [
             path.read_text() for path in (folder / f"errors{number}", folder / f"messages{number}") if path.exists()
