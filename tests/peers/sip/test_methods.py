@@ -122,3 +122,18 @@ async def test_nobody_takes_a_call_over(folder):
         await sipp([replaces(*ids), recv(100, optional=True), recv(603), ack()], folder, up.port())
         await first
         assert (await here.until(wire.Gone)).by == "far"
+
+
+NEVER = {"MESSAGE": 405, "PUBLISH": 405, "REGISTER": 405, "NONSENSE": 501, "SUBSCRIBE": 489}
+
+
+async def test_what_nobody_serves_within_a_call_is_refused_and_the_call_goes_on(folder):
+    steps = [*TALK]
+    for number, (method, code) in enumerate(NEVER.items()):
+        steps += [inside(method, cseq=2 + number), recv(code)]
+    steps += [pause(200), inside("BYE", cseq=20), recv(200)]
+    async with gateway(folder) as up, worker(up.options.socket) as here:
+        await sipp(steps, folder, up.port())
+        gone = await here.until(wire.Gone)
+        assert (gone.by, gone.answered, gone.code) == ("far", True, 200)
+        assert (await up.stopped())["callback_failures"] == 0
