@@ -35,6 +35,7 @@ class Entry:
     spoke_s: float = 0.0
     keys: str = ""  # that the agent pressed
     transfer: int = 0  # what the agent's side said to our REFER
+    replies: dict[str, int] = field(default_factory=dict)  # to requests of ours within the call: "INVITE 200"; 0: none
     referred_to: str = ""  # where the agent sent us
     script_missed: list[str] = field(default_factory=list)
     packets: int = 0

@@ -172,6 +172,9 @@ class Callee:
     # -- what comes
 
     def _take(self, event: Event, now: float) -> None:
+        if isinstance(event, Replied) and not self.over:
+            answer = f"{event.method} {event.code}"
+            self.entry.replies[answer] = self.entry.replies.get(answer, 0) + 1
         match event:
             case Cancelled():
                 self.dialog.refuse(487, "Request Terminated", now)

@@ -97,11 +97,12 @@ async def test_hold_and_transfer_by_the_person() -> None:
         (entry,) = await over(pstn)
     assert 1.0 < entry.heard_s < 1.9  # of 2.1 s, 0.8 held
     assert (told.ending.by, entry.by, entry.transfer) == ("service", "callee", 200)
+    assert entry.replies == {"INVITE 200": 2, "REFER 202": 1}
     assert told.stream.listener.messages["transferred to sip:desk@pbx.invalid"] == 1
 
 
 async def test_who_listens_everywhere_is_heard_at_the_address_that_was_called() -> None:
-    pstn = network({"ring_s": 0.1, "script": "play tone:fax\nwait for hang up"})
+    pstn = network({"ring_s": 0.1, "script": "play tone:beep\nwait for hang up"})
     await pstn.open("0.0.0.0")
     async with pstn:
         script = parse("wait for agent up to 3 s\nhang up", "test")

@@ -49,7 +49,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
         "script": "silence 0.5 s\ntransfer to sip:desk@pbx.invalid\nsilence 1 s\nhang up",
     },
     "vanishes": {"ring_s": 0.2, "vanish_s": 1.0},
-    "dtx": {"kind": "answers", "vad": True, "ring_s": 0.2, "script": "silence 5 s\nhang up"},
+    "dtx": {"kind": "answers", "vad": True, "ring_s": 0.2, "script": "silence 3.5 s\nhang up"},
 }
 CLEARED = "BYE"  # and why, where they say it
 TALKED = ("completed", "abandoned")  # by whether an echo was heard to its end, which is a matter of milliseconds
@@ -103,14 +103,14 @@ async def _all() -> dict[str, Told]:
 async def _placed(network: Pstn, folder: Path) -> dict[str, CallRecord]:
     trunk = {"name": "pstn", "host": f"127.0.0.1:{network.port}", "user": "4980", "password": "secret"}
     async with (
-        gateway(folder, trunks=(trunk,), media_timeout_s=3.0, max_calls=40) as up,
+        gateway(folder, trunks=(trunk,), media_timeout_s=2.0, max_calls=40) as up,
         running(folder, {"sip": {"trunk": (trunk,)}}, provider=EchoProvider()) as run,
         SipCalls(run.service.desk, up.options.socket, "w1") as calls,
     ):
         await until(lambda: calls.line.welcome is not None)
         async with asyncio.TaskGroup() as group:
             placed = {
-                name: group.create_task(calls.place(number, trunk="pstn", caller="+918069000000", ring_s=4.0))
+                name: group.create_task(calls.place(number, trunk="pstn", caller="+918069000000", ring_s=3.0))
                 for name, number in NUMBERS.items()
             }
         return {name: task.result() for name, task in placed.items()}
@@ -151,6 +151,7 @@ def test_what_they_did_is_in_the_record(told: dict[str, Told]) -> None:
     assert "retry_after_s" not in told["no_circuit"].record.counters
     assert told["presses"].record.counters["digits_rfc4733"] == 3
     assert told["holds"].record.counters["holds"] == 1
+    assert told["holds"].entry.replies == {"INVITE 200": 2}
     assert told["transfers"].entry.transfer == 603  # we call nobody because somebody asks us to
     assert told["answers"].entry.heard_s > 0.2  # its own "hello", echoed
     assert told["answers"].entry.script_missed == []

@@ -22,7 +22,7 @@ title: Asks at once, and has heard enough soon
 interrupt after 800 ms with "what are your opening hours"
 expect barge-in
 expect /open/
-interrupt after 1 s with "stop"
+interrupt after 500 ms with "stop"
 expect barge-in
 silence 1 s
 hang up
