@@ -1,6 +1,8 @@
 """The whole service hands callers on by a second line of its own: SIPp calls, SIPp is called."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,33 @@ async def test_a_far_end_that_knows_no_refer_is_joined_with_whom_we_call(folder:
         await asyncio.gather(*ends)
         (over,) = await run.calls(1, live=False)
     assert (over["cause"], over["code"], over["labels"]["transferred_by"]) == ("completed", "transferred", "bridged")
+
+
+async def test_a_gateway_that_is_killed_while_lines_are_joined_is_told_as_that(folder: Path) -> None:
+    """Its successor says BYE to both far ends; one REFER is never answered."""
+    port = free_port()
+    with (folder / "allowed.toml").open("w") as file:
+        file.write('[sip]\nallow_transfer_to = ["sip:*@127.0.0.1:*"]\nrefer_answer_s = 1.0\n')
+
+    async def joined(path: str) -> bool:
+        return (await run.ask("GET", path))[1]["labels"].get("transferred_by") == "bridged"
+
+    async with service(folder, "--config", str(folder / "allowed.toml")) as (run, own):
+        ends = [asyncio.create_task(sipp([*DESK, *TOLD], folder, own, listen=port, more=PATIENT))]
+        await asyncio.sleep(0.3)
+        ends.append(asyncio.create_task(sipp([*TALK, recv("REFER"), *TOLD], folder, own, more=PATIENT)))
+        (live,) = await run.calls(1, live=True)
+        path = f"/calls/{live['id']}"
+        assert (await run.ask("POST", path + "/transfer", json={"target": f"sip:desk@127.0.0.1:{port}"}))[0] == 202
+        async with asyncio.timeout(20):
+            while not await joined(path):  # noqa: ASYNC110  the API tells nobody of itself
+                await asyncio.sleep(1)
+        assert (await run.ask("POST", path + "/dtmf", json={"keys": "1"}))[0] == 409
+        os.kill(run.lines("gateway.started")[0]["pid"], signal.SIGKILL)
+        await asyncio.gather(*ends)
+        (over,) = await run.calls(1, live=False)
+    assert (over["cause"], over["fault"], over["code"]) == ("media_lost", "us", "gateway lost")
+    assert over["labels"]["transferred_by"] == "bridged"
 
 
 async def test_a_person_who_is_told_first_takes_the_call_or_does_not(folder: Path) -> None:

@@ -77,3 +77,53 @@ def test_a_bye_that_nobody_answers_does_not_keep_the_worker_waiting(calls):
     assert ended[-1] == "destroyed"
     assert told == [wire.Gone(1, 200, "", "us", True)]
     assert len(calls._registry) == 0
+
+
+def test_keys_that_wait_are_bounded(calls):
+    leg = leg_of([], [])
+    for _ in range(1000):
+        calls.command(leg, wire.SendDigits(1, "1"), 0.0)
+    assert len(leg.keys) == 100
+
+
+def test_who_is_joined_goes_nowhere_else(calls):
+    """The far end's REFER rings while its worker joins it with somebody: two targets would hang on one line."""
+    legs = [leg_of([], []) for _ in range(3)]
+    for number, leg in enumerate(legs, 1):
+        leg.number = leg.call.number = number
+        leg.call.wire = leg.call.unwire = lambda: None
+        leg.link = legs[0].link
+        calls._registry.add(leg)
+    one, other, child = legs
+    one.refers, child.referrer, child.link = child, one, None
+    calls.command(one, wire.Join(1, 2), 0.0)
+    assert one.call.partner is other.call
+    assert (one.refers, child.referrer) == (None, None)
+    assert child.ending is not None
+    assert one.ending is other.ending is None
+
+
+def test_a_join_that_fails_half_way_ends_both(calls):
+    import pjsua2 as pj
+
+    def fails() -> None:
+        raise pj.Error()
+
+    one, other = leg_of([], []), leg_of([], [])
+    other.link = one.link
+    for number, leg in enumerate((one, other), 1):
+        leg.number = leg.call.number = number
+        leg.call.unwire, leg.call.wire = lambda: None, fails
+        calls._registry.add(leg)
+    calls.command(one, wire.Join(1, 2), 0.0)
+    assert one.ending is not None
+    assert other.ending is not None
+
+
+def test_a_transfer_to_what_cannot_be_dialled_is_answered_at_once(calls):
+    told: list[object] = []
+    leg = leg_of(told, [])
+    leg.call.xfer = lambda *_: None
+    calls._accounts = SimpleNamespace(trunks={})
+    calls.command(leg, wire.Refer(1, "tel:+3591"), 0.0)
+    assert told == [wire.ReferProgress(1, 500, "digits alone are dialled through a trunk", final=True)]

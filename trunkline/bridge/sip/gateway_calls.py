@@ -43,7 +43,7 @@ FORGET_S: Final = 60.0  # after that its object goes although pjsip never said t
 CONFIRM_S: Final = 2.0  # for the far end's word on our BYE, before the worker is told that it is over
 PAUSE_S: Final = 0.5  # a "," among keys
 KEY_S: Final = 0.25  # a key with its gap
-MOST_KEYS: Final = 100  # at a time
+MOST_KEYS: Final = 100  # at a time, and runs of them that wait
 log = structlog.get_logger("trunkline.sip.calls")
 
 
@@ -146,6 +146,7 @@ class Calls:
             self.end(leg, "gateway", 0, "not joined")  # their worker has let go of both
             return
         for one in (leg, other):
+            self._take_back(one, "us", "joined")
             one.call.unwire()
         leg.call.partner, other.call.partner = (other.call, leg.call) if message.on else (None, None)
         for one in (leg, other):
@@ -165,6 +166,9 @@ class Calls:
             method = "rfc4733" if leg.stream is not None and leg.stream.digits else "info"
         due = max([now, *(at for at, _, _ in leg.keys)])
         for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
+            if len(leg.keys) >= MOST_KEYS:
+                self._count("keys_dropped")
+                return
             if part == ",":
                 due += PAUSE_S
                 continue
@@ -300,14 +304,18 @@ class Calls:
         """Our own wish to end it. code: of a final answer to an INVITE that came, 0: 480."""
         if leg.ending is not None:
             return
-        if leg.refers is not None:
-            leg.refers.referrer, child, leg.refers = None, leg.refers, None
-            self.end(child, by, 0, note)
+        self._take_back(leg, by, note)
         leg.ending, leg.by, leg.note = CONFIRM_S, by, note
         unanswered = leg.inbound and not leg.answered
         code = 0 if not unanswered else code if 400 <= code < 700 else 480
         legs.hang_up(leg, code, (headers or {}).items())
         self._part(leg)
+
+    def _take_back(self, leg: Leg, by: By, note: str) -> None:
+        """It goes nowhere: what rings because of its REFER is ended."""
+        if leg.refers is not None:
+            leg.refers.referrer, child, leg.refers = None, leg.refers, None
+            self.end(child, by, 0, note)
 
     def _over(self, leg: Leg, event: State, now: float) -> None:
         """pjsip knows of it no more."""
