@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 scripts/setup.sh run
+scripts/compile.sh
 
 export HOST=${HOST:-127.0.0.1} PORT=${PORT:-8006} DATA_DIR=${DATA_DIR:-data}
 mkdir -p "$DATA_DIR" 2>/dev/null && [ -w "$DATA_DIR" ] ||
