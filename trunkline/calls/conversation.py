@@ -29,7 +29,7 @@ from trunkline.calls.control import Close, Control, HangUp, Request, Say, SendDi
 from trunkline.calls.ears import Ears
 from trunkline.calls.events import CallerSilent, CallerSpeaking, KeyPressed
 from trunkline.calls.handover import TransferOver
-from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone, collect, listen
+from trunkline.calls.happenings import EarsOver, Happened, Item, LegSilent, Setting, ToolDone, collect, cut, listen
 from trunkline.calls.inbox import Inbox
 from trunkline.calls.journal import Journal
 from trunkline.calls.lifeline import GiveUp, Lifeline, Reassure, Reopen, afterwards
@@ -255,7 +255,7 @@ class Conversation:
         """Media flows: once."""
         if self._line.number:
             return
-        info = self._leg.info
+        info, self.telephone.up = self._leg.info, True
         self._scribe.started(info.direction, info.carrier, self._brief.agent, info.from_, info.to)
         self._policy.active(self._clock.monotonic())
         self._open_session()
@@ -377,11 +377,9 @@ class Conversation:
         """While the last words are said: they are protected, keys and sessions are over."""
         assert self._last_words is not None
         match item:
-            case Ended(outcome=Outcome(cause=EndCause.MEDIA_LOST)) if self.telephone.joined:
-                return item.outcome  # both were there, and we have lost them
             case Ended() | LegSilent() | EarsOver() | HangUp():
                 self._speech.abandon()
-                return self._last_words.outcome
+                return (self.telephone.joined and cut(item)) or self._last_words.outcome
             case Transfer() | TransferOver() if self._last_words.waits:
                 return self._telephoned(self.telephone.take(item, at, self._turn))
             case Played(label=label, dropped=dropped):

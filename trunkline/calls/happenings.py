@@ -8,12 +8,13 @@ from trunkline.ai.session import AiEvent, AiProvider
 from trunkline.ai.session import Brief as Opening
 from trunkline.ai.tools import ToolResult
 from trunkline.bridge.leg import CallLeg, Ended, LegEvent
-from trunkline.calls.control import Request
+from trunkline.calls.control import HangUp, Request
 from trunkline.calls.handover import Brief, TransferOver
 from trunkline.calls.pace import Pace
 from trunkline.calls.sentences import Phrases
 from trunkline.calls.session_life import SessionUp
 from trunkline.config import Failure, Limits
+from trunkline.outcome import EndCause, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,17 @@ async def listen(ears: Callable[[], Awaitable[None]], put: Callable[[Item], Awai
     """Until the leg's audio is over."""
     await ears()
     await put(EarsOver())
+
+
+def cut(item: Item) -> Outcome | None:
+    """What became of two joined lines that neither of their far ends has ended; None: one of them has, or we were told
+    to."""
+    match item:
+        case Ended(outcome=Outcome(cause=EndCause.MEDIA_LOST) as lost):
+            return lost
+        case HangUp(cause=EndCause.DRAINED, fault=fault):
+            return Outcome(EndCause.DRAINED, fault)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ SETTLE_S: Final = 0.5  # a sentence may still begin within this
 LONGEST_WORDS_S: Final = 8.0  # what is being said then is cut
 INF: Final = float("inf")
 SORRY: Final = "I am sorry, I could not reach them. I am still here: is there anything else that I can do for you?"
+UNANSWERED: Final = "Nobody has answered yet."
 GONE: Final = "The caller talks to somebody else already."
 CANNOT: Final = "Calls cannot be transferred on this line. Offer to take a message or a call back instead."
 
@@ -52,6 +53,7 @@ class Telephone:
         self._handover: Handover | None = None
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self.up = False  # somebody has answered
         self.joined = False  # the caller talks to somebody else on lines of ours, and the call goes on
         self._own = own
         self._scribe = scribe
@@ -82,17 +84,23 @@ class Telephone:
         """Why the caller cannot be handed to `target`; "" when it can be tried."""
         if self._leg is None:
             return CANNOT
-        if self.joined:
-            return GONE
+        if why := self._nobody():
+            return why
         if not may_transfer(target, self._allowed):
             return f"target: calls may not be transferred to {target!r}. Offer to take a message instead."
         return "A transfer is going on already." if self._wanted is not None else ""
 
     def no_keys(self) -> str:
         """Why keys would not be heard; "" when they can be sent."""
-        if self.joined:
-            return GONE
+        if why := self._nobody():
+            return why
         return "The far end has put the call on hold: no key would be heard." if self._held else ""
+
+    def _nobody(self) -> str:
+        """Why nobody is there to be handed on or to hear keys, "" when there is somebody."""
+        if not self.up:
+            return UNANSWERED
+        return GONE if self.joined else ""
 
     def transfer(self, target: str, brief: str | None = None, *, sorry: bool = False) -> Transfer:
         """Ask the mind for it. sorry: tell the caller if it does not work. Raises ToolError with the refusal."""

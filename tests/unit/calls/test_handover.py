@@ -14,7 +14,7 @@ from trunkline.bridge.leg import Answered, Held, Moved, Resumed, Ringing
 from trunkline.bridge.sip.profile import GATEWAY_LOST
 from trunkline.bridge.telephony import Transferred
 from trunkline.calls.events import Note
-from trunkline.calls.telephone import GONE, SORRY
+from trunkline.calls.telephone import GONE, SORRY, UNANSWERED
 from trunkline.config import Failure
 from trunkline.errors import AdmissionError, CarrierError, ProviderError
 from trunkline.outcome import EndCause, Outcome
@@ -109,6 +109,35 @@ async def test_joined_lines_that_are_lost_are_told_as_lost() -> None:
         record = await made.over()
     assert (record.cause, record.fault, record.code) == ("media_lost", "us", "gateway lost")
     assert record.labels["transferred_by"] == "bridged"
+
+
+@virtual
+async def test_joined_lines_that_a_stop_of_the_service_cuts_are_told_as_drained() -> None:
+    leg, other = two(result=REFUSED, takes_s=0.1)
+    async with line(leg) as made:
+        made.board.transfer(call_of(made), TARGET)
+        await until(2)
+        other.answer()
+        await until(10)
+        assert await made.board.drain(1) == 1
+        record = await made.over()
+    assert (record.cause, record.fault) == ("drained", "us")
+
+
+@virtual
+async def test_whom_we_call_is_handed_on_once_they_have_answered() -> None:
+    leg = TelephoneLeg()
+    leg.info = replace(leg.info, direction="outbound")
+    leg._events.get_nowait()
+    made = line(leg)
+    made.provider.open_s = 1.0  # there is no session to wait for yet
+    async with made:
+        await until(1)
+        assert made.board.transfer(call_of(made), TARGET) == UNANSWERED
+        assert made.board.send_digits(call_of(made), "1") == UNANSWERED
+        leg.post(Answered())
+        await until(3)
+        assert made.board.transfer(call_of(made), TARGET) == ""
 
 
 @virtual
