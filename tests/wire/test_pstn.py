@@ -103,7 +103,7 @@ async def test_hold_and_transfer_by_the_person() -> None:
 
 async def test_who_listens_everywhere_tells_each_caller_the_address_that_leads_there() -> None:
     pstn = network({"ring_s": 0.0, "script": "hang up"})
-    await pstn.open("0.0.0.0")  # noqa: S104
+    await pstn.open("0.0.0.0")
     async with pstn:
         crowd = await Crowd(pstn.port).open()
         crowd.call("+491")
