@@ -22,6 +22,7 @@ from trunkline.bridge.sip.options import Options
 from trunkline.bridge.sip.ring import RingMemory, Slot
 
 PATIENCE_S = 20.0
+LONGEST_S = 150.0  # of a SIPp, whose own limits are shorter
 M = TypeVar("M")
 
 
@@ -353,7 +354,7 @@ async def sipp(steps: Sequence[str], folder: Path, port: int, *, listen: int = 0
     out = b"it did not end, its own limit notwithstanding"
     try:
         with suppress(TimeoutError):
-            out, _ = await asyncio.wait_for(process.communicate(), 2 * PATIENCE_S)
+            out, _ = await asyncio.wait_for(process.communicate(), LONGEST_S)
     finally:
         if process.returncode is None:
             process.kill()

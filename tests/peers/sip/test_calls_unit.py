@@ -7,7 +7,7 @@ import pytest
 from tests.peers.sip.rig import needs
 from trunkline.bridge.sip import messages as wire
 from trunkline.bridge.sip.journal import Journal
-from trunkline.bridge.sip.options import Options
+from trunkline.bridge.sip.options import Options, Trunk
 
 pytestmark = pytest.mark.peers
 
@@ -127,3 +127,15 @@ def test_a_transfer_to_what_cannot_be_dialled_is_answered_at_once(calls):
     calls._accounts = SimpleNamespace(trunks={})
     calls.command(leg, wire.Refer(1, "tel:+3591"), 0.0)
     assert told == [wire.ReferProgress(1, 500, "digits alone are dialled through a trunk", final=True)]
+
+
+def test_a_call_that_is_gone_is_replaced_by_nobody(calls):
+    """Its number is no address: the far end is not sent to the trunk itself."""
+    told: list[object] = []
+    sent: list[object] = []
+    leg = leg_of(told, [])
+    leg.trunk, leg.call.xfer = "acme", lambda *given: sent.append(given)
+    calls._accounts = SimpleNamespace(trunks={"acme": Trunk(name="acme", host="sip.example.com")})
+    calls.command(leg, wire.Refer(1, "", replaces=2), 0.0)
+    assert sent == []
+    assert told == [wire.ReferProgress(1, 500, "the call that is to be replaced is gone", final=True)]

@@ -133,8 +133,10 @@ class Calls:
     def _refer(self, leg: Leg, message: wire.Refer) -> None:
         prm = pj.CallOpParam()
         legs.add_headers(prm.txOption, message.headers.items())
-        other = self._registry.legs.get(message.replaces) if message.replaces else None
-        if other is not None:
+        if message.replaces:
+            other = self._registry.find(message.replaces)
+            if other is None or other.link is not leg.link:
+                raise ConfigError("the call that is to be replaced is gone")
             leg.call.xferReplaces(other.call, prm)
         else:
             leg.call.xfer(target(message.target, self._accounts.trunks.get(leg.trunk)), prm)
