@@ -10,6 +10,7 @@
 #define PJSIP_UDP_SO_SNDBUF_SIZE (4 * 1024 * 1024)
 #define PJSIP_DONT_SWITCH_TO_TCP 1   /* a trunk said udp: what is longer than 1300 bytes goes in fragments */
 #define PJSIP_TCP_INITIAL_TIMEOUT 16 /* s; a connection on which no message has come by then is closed */
+#define PJSIP_TRANSPORT_SERVER_IDLE_TIME 7200 /* s; a telephone's own connection is the only way to it: not closed in a call */
 #define PJMEDIA_HAS_VIDEO 0
 #define PJMEDIA_CODEC_L16_HAS_8KHZ_MONO 1 /* without these two there is L16 at 44.1 kHz alone */
 #define PJMEDIA_CODEC_L16_HAS_16KHZ_MONO 1

@@ -187,6 +187,22 @@ static pj_bool_t guest_may(pjsip_rx_data *rdata) {
     return method->id == PJSIP_INVITE_METHOD && (has_transaction(rdata) || in_time(rdata));
 }
 
+/* What we send within a dialog goes to its Contact. Over TCP and TLS that is a connection of its own, which a telephone
+ * without a server, or behind NAT, never takes: so the Contact becomes where the request came from, and the connection
+ * that is there is found by its address. Behind a proxy (Record-Route) the proxy's address counts. */
+static void come_back(pjsip_rx_data *rdata) {
+    pjsip_msg *msg = rdata->msg_info.msg;
+    pjsip_contact_hdr *contact = (pjsip_contact_hdr *)pjsip_msg_find_hdr(msg, PJSIP_H_CONTACT, NULL);
+    pjsip_sip_uri *uri;
+    if (!PJSIP_TRANSPORT_IS_RELIABLE(rdata->tp_info.transport)) return;
+    if (!contact || contact->star || !contact->uri || pjsip_msg_find_hdr(msg, PJSIP_H_RECORD_ROUTE, NULL)) return;
+    if (!PJSIP_URI_SCHEME_IS_SIP(contact->uri) && !PJSIP_URI_SCHEME_IS_SIPS(contact->uri)) return;
+    uri = (pjsip_sip_uri *)pjsip_uri_get_uri(contact->uri);
+    pj_strdup2(rdata->tp_info.pool, &uri->host, rdata->pkt_info.src_name);
+    uri->port = rdata->pkt_info.src_port;
+    pj_strdup2(rdata->tp_info.pool, &uri->transport_param, rdata->tp_info.transport->type_name);
+}
+
 /* A request that could be read. A stranger's comes here only behind a response, on a connection of ours. */
 static pj_bool_t on_request(pjsip_rx_data *rdata) {
     if (stranger(&rdata->pkt_info.src_addr)) {
@@ -199,7 +215,9 @@ static pj_bool_t on_request(pjsip_rx_data *rdata) {
         return PJ_TRUE;
     }
     ++trunkline_counters[PASSED];
-    return trunkline_wrong(rdata);
+    if (trunkline_wrong(rdata)) return PJ_TRUE;
+    come_back(rdata);
+    return PJ_FALSE;
 }
 
 static pj_bool_t on_response(pjsip_rx_data *rdata) {

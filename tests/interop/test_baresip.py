@@ -80,7 +80,6 @@ async def test_with_a_password_tls_and_srtp_both_voices_are_heard_and_the_record
         assert call["labels"]["line_srtp"].startswith("AES_CM_128_HMAC_SHA1")
 
 
-@pytest.mark.xfail(strict=True, reason="pjsip opens a connection to the Contact, where a telephone has no TLS server")
 async def test_a_telephone_on_tls_hears_that_we_hang_up(folder: Path) -> None:
     key, cert = certificate(folder)
     own = as_toml("sip", {"tls_cert": str(cert), "tls_key": str(key)})
