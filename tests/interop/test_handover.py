@@ -7,11 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.sip.rig import SDP, TALK, folder, free_port, from_callee, inside, needs, ok, pause, recv, reply, sipp
+from tests.peers.sip.rig import (
+    SDP,
+    TALK,
+    folder,
+    free_port,
+    from_callee,
+    inside,
+    needs,
+    ok,
+    pause,
+    recv,
+    reply,
+    request,
+    sipp,
+)
 from tests.peers.sip.test_service import PATIENT, TOLD, service
+from tests.wire.workers import Node
 
 pytestmark = pytest.mark.interop
 _ = folder
+BYE = [inside("BYE", cseq=9), recv(200)]
+HASTY = ("-timeout", "30s")
 DESK = [recv("INVITE", keep=True), reply(180, "Ringing"), pause(500), reply(200, "OK", body=SDP), recv("ACK")]
 
 
@@ -121,3 +138,39 @@ async def test_a_caller_who_hands_the_agent_on_to_somebody_else(folder: Path) ->
         assert await run.figure("trunkline_sip_slots_taken") == 0
     assert (over["cause"], over["fault"]) == ("completed", "caller")
     assert over["counters"]["handed_on"] == 1
+
+
+async def newest(run: Node, known: set[str]) -> str:
+    """The call that was not there before."""
+    async with asyncio.timeout(20):
+        while True:
+            _, page = await run.ask("GET", "/calls?limit=200")
+            if fresh := {call["id"] for call in page["calls"]} - known:
+                return fresh.pop()
+            await asyncio.sleep(0.1)
+
+
+async def test_whoever_hangs_up_at_whatever_moment_leaves_nothing_behind(folder: Path) -> None:
+    """Callers leave before, while and after it rings elsewhere; desks as well, some at the same time."""
+    moments = [(0.6 * number, 1.0 + 0.3 * (number % 5)) for number in range(12)]
+    invite = request("INVITE", "Allow: INVITE, ACK, BYE, CANCEL", body=SDP)
+    async with service(folder, *allowed(folder)) as (run, own):
+        ends, known = [], set[str]()
+        for caller_s, desk_s in moments:
+            port = free_port()
+            desk = [*DESK, pause(round(1000 * desk_s)), from_callee("BYE", cseq=9), recv(200)]
+            ends.append(asyncio.create_task(sipp(desk, folder, own, listen=port, more=HASTY)))
+            await asyncio.sleep(0.2)
+            caller = [invite, *TALK[1:], pause(round(1000 * caller_s)), *BYE]
+            ends.append(asyncio.create_task(sipp(caller, folder, own, more=HASTY)))
+            known.add(call := await newest(run, known))
+            body = {"target": f"sip:desk@127.0.0.1:{port}"}
+            assert (await run.ask("POST", f"/calls/{call}/transfer", json=body))[0] in (202, 409)
+        await asyncio.gather(*ends, return_exceptions=True)  # not each hears what it waits for
+        over = await run.calls(len(moments), live=False)
+        assert not await run.calls(0, live=True)
+        assert await run.figure("trunkline_sip_slots_taken") == 0
+        assert await run.figure("trunkline_sip_calls") == 0
+        assert {call["cause"] for call in over} <= {"completed", "abandoned"}
+        assert {call["code"] for call in over} >= {"transferred"}
+        assert not run.lines("gateway.failed")
