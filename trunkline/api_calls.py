@@ -180,7 +180,7 @@ async def dtmf(ask: Ask[Nothing, KeysBody]) -> Answer:
         raise _over(record)
     if refusal:
         raise refuse(409, "Keys cannot be sent now", refusal, field="keys", value=ask.body.keys,
-                     allowed="a call that the far end has not put on hold")  # fmt: skip
+                     allowed="a call that was answered, is with the agent, and is not on hold")  # fmt: skip
     return Done(record.id, "sending")
 
 
