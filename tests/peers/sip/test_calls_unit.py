@@ -32,6 +32,12 @@ def leg_of(told: list[object], ended: list[object]):
     return leg
 
 
+def Referred(code: int, reason: str, *, final: bool):  # noqa: N802
+    from trunkline.bridge.sip.callbacks import Referred
+
+    return Referred(code, reason, final)
+
+
 def quality(packets: int) -> wire.Quality:
     return wire.Quality(1, "PCMU", packets, 0, 0, 0, 0, 0, 0, 0, 4.4)
 
@@ -58,6 +64,58 @@ def test_a_call_on_hold_may_be_silent(calls, monkeypatch):
     for now in range(100):
         calls.look(leg, float(now), Options(media_timeout_s=3.0))
     assert not ended
+
+
+def asked_to_refer(calls, monkeypatch, heard, *, until: int, **options):
+    """A far end that took our REFER at 2 s. heard: packets until then, by the second."""
+    told: list[object] = []
+    ended: list[object] = []
+    leg = leg_of(told, ended)
+    now = 0
+    monkeypatch.setattr("trunkline.bridge.sip.gateway_calls.quality", lambda *_: quality(heard(now)))
+    for now in range(until):
+        if now == 2:
+            calls.event(leg, Referred(202, "Accepted", final=False), 2.0)
+        calls.look(leg, float(now), Options(refer_s=20.0, quality_s=1000.0, **options))
+    words = [(one.code, one.final) for one in told if isinstance(one, wire.ReferProgress)]
+    return leg, words, ended
+
+
+def test_a_far_end_that_has_taken_our_refer_and_falls_silent_is_with_the_target(calls, monkeypatch):
+    silent = lambda now: 50 * min(now, 3)  # noqa: E731
+    _, words, ended = asked_to_refer(calls, monkeypatch, silent, until=22, media_timeout_s=3.0)
+    assert (words, ended) == ([(202, False)], [])
+    leg, words, ended = asked_to_refer(calls, monkeypatch, silent, until=24, media_timeout_s=3.0)
+    assert (words, ended) == ([(202, False), (wire.UNCONFIRMED, True)], [])
+    leg, _, ended = asked_to_refer(calls, monkeypatch, silent, until=30, media_timeout_s=3.0)
+    assert len(ended) == 1, "its worker has not ended it"
+    assert (leg.by, leg.note) == ("gateway", "media timeout")
+
+
+@pytest.mark.parametrize(
+    ("heard", "media_timeout_s"),
+    [(lambda now: 50 * now, 3.0), (lambda now: 50 * max(3, now - 12), 3.0), (lambda now: 5, 0.0)],
+    ids=["talks on", "is back", "silence says nothing"],
+)
+def test_without_a_word_a_far_end_that_is_heard_is_still_here(calls, monkeypatch, heard, media_timeout_s):
+    _, words, ended = asked_to_refer(calls, monkeypatch, heard, until=30, media_timeout_s=media_timeout_s)
+    assert (words, ended) == ([(202, False), (408, True)], [])
+
+
+def test_after_a_refer_that_failed_the_far_end_has_time_to_come_back(calls, monkeypatch):
+    """It is told as busy after a silence that would have ended the call."""
+    ended: list[object] = []
+    leg = leg_of([], ended)
+    now = 0
+    monkeypatch.setattr("trunkline.bridge.sip.gateway_calls.quality", lambda *_: quality(7))
+    calls.event(leg, Referred(202, "Accepted", final=False), 0.0)
+    for now in range(13):
+        if now == 10:
+            calls.event(leg, Referred(486, "Busy Here", final=True), 10.0)
+        calls.look(leg, float(now), Options(media_timeout_s=3.0))
+    assert not ended
+    calls.look(leg, 13.0, Options(media_timeout_s=3.0))
+    assert len(ended) == 1
 
 
 def test_a_bye_that_nobody_answers_does_not_keep_the_worker_waiting(calls):

@@ -128,3 +128,23 @@ async def test_what_cannot_be_joined_is_ended(folder):
         await here.say(wire.Join(first, 99))
         assert (await here.until(wire.Gone, first)).note == "not joined"
         await far
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["its BYE", "no word at all"])
+async def test_a_far_end_that_takes_a_refer_and_is_silent_is_not_a_lost_line(folder, leaves):
+    """No NOTIFY, no audio for longer than the media timeout: it is with the target."""
+    accepted = [*TALK, recv("REFER"), ok().replace("200 OK", "202 Accepted")]
+    caller = [*accepted, *([pause(2500), *BYE] if leaves else TOLD)]
+    async with gateway(folder, media_timeout_s=1.0, refer_s=60.0 if leaves else 3.0) as up:
+        async with worker(up.options.socket) as here:
+            far = asyncio.create_task(sipp(caller, folder, up.port()))
+            call = (await here.until(wire.Up)).call
+            await here.say(wire.Refer(call, "sip:desk@127.0.0.1"))
+            if not leaves:
+                assert (await here.until(wire.ReferProgress, call, final=True)).code == wire.UNCONFIRMED
+                await here.say(wire.Hangup(call))
+            gone = await here.until(wire.Gone, call)
+            await far
+        figures = await up.stopped()
+    assert (gone.by, gone.note, gone.answered) == ("far" if leaves else "us", "", True)
+    assert (figures.get("media_timeouts", 0), figures.get("refer_unconfirmed", 0)) == (0, int(not leaves))

@@ -11,7 +11,7 @@ from typing import Final
 import pjsua2 as pj
 import structlog
 
-from trunkline.bridge.sip import dialogs
+from trunkline.bridge.sip import dialogs, silence
 from trunkline.bridge.sip import gateway_leg as legs
 from trunkline.bridge.sip import messages as wire
 from trunkline.bridge.sip.accounts import Accounts, target
@@ -41,9 +41,6 @@ from trunkline.errors import ConfigError
 
 FORGET_S: Final = 60.0  # after that its object goes although pjsip never said that it is over
 CONFIRM_S: Final = 2.0  # for the far end's word on our BYE, before the worker is told that it is over
-PAUSE_S: Final = 0.5  # a "," among keys
-KEY_S: Final = 0.25  # a key with its gap
-MOST_KEYS: Final = 100  # at a time, and runs of them that wait
 log = structlog.get_logger("trunkline.sip.calls")
 
 
@@ -114,7 +111,8 @@ class Calls:
             case wire.Hangup():
                 self.end(leg, "us", message.code, "", dict(message.headers))
             case wire.SendDigits():
-                self._keys(leg, message, now)
+                if not legs.keep_keys(leg, message, now):
+                    self._count("keys_dropped")
             case wire.Hold():
                 self._hold(leg, message.on)
             case wire.Refer():
@@ -161,21 +159,6 @@ class Calls:
         other = self._registry.legs.get(partner.number) if partner is not None else None
         if other is not None:
             self.end(other, "us", 0, "joined")
-
-    def _keys(self, leg: Leg, message: wire.SendDigits, now: float) -> None:
-        method: str = message.method
-        if method == "auto":
-            method = "rfc4733" if leg.stream is not None and leg.stream.digits else "info"
-        due = max([now, *(at for at, _, _ in leg.keys)])
-        for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
-            if len(leg.keys) >= MOST_KEYS:
-                self._count("keys_dropped")
-                return
-            if part == ",":
-                due += PAUSE_S
-                continue
-            leg.keys.append((due, part, method))
-            due += KEY_S * len(part)
 
     # -- calls of ours
 
@@ -240,6 +223,7 @@ class Calls:
                 self._tell(leg, key) if key else self._count("keys_twice")
             case Referred():
                 code = 202 if event.code == 100 and not event.final else event.code
+                silence.referred(leg, now, final=event.final)
                 self._tell(leg, wire.ReferProgress(leg.number, code, event.reason, event.final))
             case ReferAsked():
                 self._referrals.asked(leg, event, now)
@@ -372,6 +356,9 @@ class Calls:
         if now >= leg.goodbye_at:
             self.end(leg, "us", 0, "handed on")
             return
+        if (word := silence.no_word(leg, now, options)) is not None:
+            self._count("refer_unconfirmed")
+            self._tell(leg, word)
         while leg.keys and leg.keys[0][0] <= now:
             _, keys, method = leg.keys.pop(0)
             legs.send_keys(leg, keys, method)
@@ -385,9 +372,7 @@ class Calls:
         if found is None:
             return
         leg.quality = found
-        if found.rx_packets != leg.rx_packets or leg.held or leg.refers is not None:
-            leg.rx_packets, leg.rx_changed = found.rx_packets, now
-        elif options.media_timeout_s and now - leg.rx_changed >= options.media_timeout_s:
+        if silence.lost(leg, found.rx_packets, now, options.media_timeout_s):
             self._count("media_timeouts")
             self.end(leg, "gateway", 0, "media timeout")
             return

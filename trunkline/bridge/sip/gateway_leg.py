@@ -17,6 +17,9 @@ from trunkline.bridge.sip.stream import Negotiated
 
 By = Literal["far", "us", "gateway"]
 SAME_KEY_S: Final = 1.0  # a key told by RFC 4733 and by INFO is one key
+PAUSE_S: Final = 0.5  # a "," among keys
+KEY_S: Final = 0.25  # a key with its gap
+MOST_KEYS: Final = 100  # at a time, and runs of them that wait
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class Leg:
     headers: dict[str, str] = field(default_factory=dict)  # of the far end's 200
     rx_packets: int = -1
     rx_changed: float = 0.0
+    referred_at: float | None = None  # the far end took our REFER then; its last word on it has not come
     quality_at: float = 0.0
     quality: wire.Quality | None = None
     last_key: tuple[str, bool, float] = ("", False, -10.0)
@@ -113,6 +117,23 @@ def key_of(leg: Leg, key: str, info: bool, now: float) -> wire.Digit | None:
         return None
     leg.last_key = (key, info, now)
     return wire.Digit(leg.number, key, "info" if info else "rfc4733")
+
+
+def keep_keys(leg: Leg, message: wire.SendDigits, now: float) -> bool:
+    """For `send_keys`, each run when it is due. False: there is no room for all of them."""
+    method: str = message.method
+    if method == "auto":
+        method = "rfc4733" if leg.stream is not None and leg.stream.digits else "info"
+    due = max([now, *(at for at, _, _ in leg.keys)])
+    for part in message.digits[:MOST_KEYS].replace(",", " , ").split():
+        if len(leg.keys) >= MOST_KEYS:
+            return False
+        if part == ",":
+            due += PAUSE_S
+            continue
+        leg.keys.append((due, part, method))
+        due += KEY_S * len(part)
+    return True
 
 
 def send_keys(leg: Leg, digits: str, method: str) -> None:

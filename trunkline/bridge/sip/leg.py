@@ -43,7 +43,7 @@ from trunkline.outcome import EndCause, Outcome
 
 GOODBYE_S = 2.0  # from our BYE to the gateway's last word
 STALL_S = 5.0  # nothing of ours was taken for so long: nobody plays it
-TRANSFER_S = 60.0  # from the far end's 202 to its last NOTIFY
+TRANSFER_S = 65.0  # from the far end's 202; the gateway has the last word after `Options.refer_s`, 60 s
 REFER_ANSWER_S = 5.0  # from our REFER to its 202; SIP itself would wait for 32 s
 _NAP_S = 1.0  # the beat wakes who waits for room; this is for a beat that is gone
 
@@ -350,6 +350,8 @@ class SipLeg:
         elif self._refer is not None and not self._refer.done():
             done = 200 <= progress.code < 300
             refused = not done and not self._accepted
+            if progress.code == sip.UNCONFIRMED:
+                self._count("transfers_unconfirmed")
             self._refer.set_result(Transferred(done, progress.code, progress.reason, "refer" if done else "", refused))
 
     def _gone(self, gone: sip.Gone) -> None:

@@ -18,6 +18,7 @@ from trunkline.errors import ProtocolError
 MOST_MESSAGE = 256 << 10  # bytes
 MOST_HEADERS = 64
 VERSION = 2
+UNCONFIRMED = 202  # the code of a last word on a `Refer` that is the gateway's: taken, and nobody is heard any more
 _HEAD = struct.Struct(">I")
 
 
@@ -197,7 +198,8 @@ class Digit(_Message, frozen=True):
 
 
 class ReferProgress(_Message, frozen=True):
-    """How a `Refer` goes: SIP codes of NOTIFY's body, 202 first. `final`: nothing follows."""
+    """How a `Refer` goes: SIP codes of NOTIFY's body, 202 first. `final`: nothing follows; with
+    `UNCONFIRMED` the far end has said nothing more, and is gone."""
 
     call: int
     code: int

@@ -58,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timer_s: int = 1800  # session timer of calls that belong to no trunk; 0: none
     max_calls: int = 200
     media_timeout_s: float = 30.0  # without a packet from the far end; 0: never
+    refer_s: float = 60.0  # from the far end's 202 to our REFER to its last word about it
     offer_s: float = 3.0  # for a worker's answer to an offer
     quality_s: float = 5.0  # between two reports
     allow: tuple[str, ...] = LOOPBACK  # networks that need no credentials

@@ -288,7 +288,17 @@ async def test_a_transfer_that_was_agreed_to_may_ring_for_long() -> None:
         leg.told(sip.ReferProgress(7, 100))
         assert not going.done(), "NOTIFYs make it no longer"
         await asyncio.sleep(5.1)
-        assert (await going).reason == "no word of it within 60 s"
+        assert (await going).reason == f"no word of it within {TRANSFER_S:g} s"
+
+
+async def test_a_far_end_that_has_left_without_a_word_is_transferred_unconfirmed() -> None:
+    async with sip_leg() as (leg, _):
+        going = asyncio.create_task(leg.transfer("sip:desk@pbx.example.com"))
+        await asyncio.sleep(0)
+        leg.told(sip.ReferProgress(7, 202))
+        leg.told(sip.ReferProgress(7, sip.UNCONFIRMED, "unconfirmed", final=True))
+        assert await going == Transferred(True, 202, "unconfirmed", how="refer")
+        assert leg.counters["transfers_unconfirmed"] == 1
 
 
 @virtual
