@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -24,6 +25,7 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 HIDDEN = "***"
+SHORT = 40  # characters of a text whose masking is remembered
 _QUIET = ("aiohttp.access", "sqlalchemy", "alembic", "asyncio", "aiosqlite")  # below warning only when debugging
 
 _PHONE = re.compile(
@@ -72,9 +74,24 @@ def mask_number(number: str) -> str:
 
 def mask(text: str) -> str:
     """Free text with phone numbers and well-known secrets masked."""
+    return _mask_short(text) if len(text) <= SHORT else _mask(text)
+
+
+@lru_cache(maxsize=1024)
+def _mask_short(text: str) -> str:
+    """A line's words are nearly all from the line before, and seven patterns a word are most of what a line costs."""
+    return _mask(text)
+
+
+def _mask(text: str) -> str:
     for pattern, shown in _SECRETS:
         text = pattern.sub(shown, text)
     return _PHONE.sub(lambda match: mask_number(match.group()), text)
+
+
+@lru_cache(maxsize=256)
+def _is_secret(name: str) -> bool:
+    return _SECRET_FIELD.search(name) is not None
 
 
 class Mask:
@@ -91,7 +108,7 @@ class Mask:
     def _field(self, name: str, value: Any) -> Any:
         if name in _ID_FIELD or name.startswith("_"):
             return self._secret(value) if isinstance(value, str) else value
-        if value and _SECRET_FIELD.search(name):
+        if value and _is_secret(name):
             return HIDDEN
         if name in _NUMBER_FIELD and isinstance(value, (str, int)):
             return mask_number(mask(self._secret(str(value))))

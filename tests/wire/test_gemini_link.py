@@ -240,11 +240,11 @@ async def test_audio_and_the_sdks_messages_go_up_in_their_order(tmp_path: Path) 
     assert [next(iter(message)) for message in heard] == [
         "client_content",
         "realtimeInput",
-        "realtime_input",
+        "realtimeInput",
         "realtimeInput",
         "tool_response",
     ]
-    assert heard[2]["realtime_input"]["text"] == "now"
+    assert heard[2]["realtimeInput"]["text"] == "now"
     assert base64.b64decode(heard[3]["realtimeInput"]["audio"]["data"]) == b"\x03\x04" * 40_000
 
 
@@ -319,7 +319,7 @@ async def test_a_far_end_that_takes_nothing_is_told_and_one_that_takes_again_too
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await go_on.wait()
         peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
-        while json.loads((await peer.next()).payload) != {"realtime_input": {"text": "last"}}:
+        while json.loads((await peer.next()).payload) != {"realtimeInput": {"text": "last"}}:
             pass
 
     async with server(tmp_path, serve) as (port, ca_file), linked(port, ca_file) as link:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from trunkline.ai.gemini.lease import Lease
 from trunkline.ai.gemini.setup import CURRENT, current_model, make_config
 from trunkline.ai.gemini.tape import BYTES_PER_S, Tape
 from trunkline.ai.gemini.turns import FINAL_S, STALE_S, Turns
-from trunkline.ai.gemini.wire import GoAway, Resumption, audio_message, decode, rate_of, seconds_of
+from trunkline.ai.gemini.wire import GoAway, Resumption, audio_message, decode, rate_of, seconds_of, text_message
 from trunkline.ai.session import (
     AiEvent,
     Brief,
@@ -46,6 +47,12 @@ def audio(pcm: bytes, mime: str = "audio/pcm;rate=24000") -> dict[str, Any]:
 
 
 # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_our_words_are_said_as_the_sdk_says_them() -> None:
+    text = 'Say "hello", नमस्ते\n'
+    theirs = types.LiveClientMessage(realtime_input=types.LiveClientRealtimeInput(text=text))
+    assert json.loads(text_message(text)) == theirs.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def test_audio_goes_up_as_the_service_wants_it() -> None:

@@ -81,6 +81,7 @@ def sent(set_ups: SetUps, sdk: Callable[[types.LiveConnectConfig], bytes], brief
 
 CALLS: tuple[tuple[Brief, dict[str, Any]], ...] = (
     (Brief("c1", "a", "Be kind", language="hi", tools=TOOLS), {}),
+    (Brief("c9", "a", 'Be "brief"', language="hi", tools=TOOLS, caller="+9199", context={"order": 8}), {}),
     (Brief("c2", "a", "Be kind", language="hi", tools=TOOLS, caller="+9198"), {"handle": "h1"}),
     (Brief("c3", "a", "Be quick", language="hi", tools=TOOLS, context={"order": 7}), {"history": True}),
     (Brief("c4", "a", "Be kind", language="hi", tools=TOOLS), {"handle": "h2", "history": True}),
@@ -103,9 +104,19 @@ def test_a_known_agents_tools_are_not_converted_again(sdk: Callable[[types.LiveC
     first, _ = set_ups.config(CALLS[0][0], "", history=False)
     assert first.tools
     sent(set_ups, sdk, CALLS[0][0])
-    again, _ = set_ups.config(CALLS[1][0], "", history=False)
+    again, _ = set_ups.config(CALLS[1][0], "handle", history=False)
     assert not again.tools
     assert again.speech_config is None
+
+
+def test_a_known_agents_new_session_leaves_the_sdk_nothing_to_convert(
+    sdk: Callable[[types.LiveConnectConfig], bytes],
+) -> None:
+    set_ups = SetUps(KNOBS)
+    sent(set_ups, sdk, CALLS[0][0], handle="of a session that went on")
+    assert set_ups.config(CALLS[1][0], "", history=False)[0].system_instruction, "what was learned was no new session's"
+    sent(set_ups, sdk, CALLS[1][0])
+    assert set_ups.config(CALLS[0][0], "", history=False)[0] == types.LiveConnectConfig()
 
 
 def test_what_is_remembered_is_bounded(

@@ -47,8 +47,11 @@ class Ended(Exception):  # noqa: N818 - the state of a connection
         self.closing = closing
 
 
-class Channel(asyncio.Protocol):
-    """One connection. `on_lost` is called once, with the transport's error or None, when its socket is gone."""
+class Channel:
+    """One connection, of asyncio's `Protocol` by its methods: inheriting it would keep mypyc from making this native.
+
+    `on_lost` is called once, with the transport's error or None, when its socket is gone.
+    """
 
     def __init__(self, transport: asyncio.Transport, on_lost: Callable[[Exception | None], None]) -> None:
         self._transport = transport
@@ -235,6 +238,9 @@ class Channel(asyncio.Protocol):
         self._room.set()
         self._wake(Ended(self._closing))
         self._on_lost(exc)
+
+    def eof_received(self) -> None:
+        """Of asyncio.Protocol: the transport closes itself."""
 
     def pause_writing(self) -> None:
         """Of asyncio.Protocol."""

@@ -1,4 +1,5 @@
-"""A connection as a session uses it: audio past google-genai on its connection's own frames, words by it."""
+"""A connection as a session uses it. Past google-genai, on its connection's own frames: the caller's voice and our
+words to the model. By it: the past, and tools' results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from trunkline.ai.gemini.channel import Channel, Ended, Take
 from trunkline.ai.gemini.faults import Broken, of_close
 from trunkline.ai.gemini.past import Role
-from trunkline.ai.gemini.wire import audio_message
+from trunkline.ai.gemini.wire import audio_message, text_message
 from trunkline.ai.tools import ToolResult
 
 
@@ -44,8 +45,10 @@ class SdkLink:
 
     async def say(self, text: str) -> None:
         """See Link."""
-        with _closes_told():
-            await self._session.send_realtime_input(text=text)
+        try:
+            self._channel.text(text_message(text))
+        except Ended as ended:
+            raise _broken(ended) from ended
 
     async def seed(self, turns: Sequence[tuple[Role, str]], *, first: bool) -> None:
         """See Link."""

@@ -5,10 +5,11 @@ upgrade; there a `Channel` takes the transport. What the SDK sends and awaits af
 words, results) passes through the same channel by the methods that it calls.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
@@ -62,7 +63,7 @@ class Upgraded(ClientConnection):
             super().data_received(data[cut:])
             return
         self._frames = Channel(self.transport, self.connection_lost)
-        self.transport.set_protocol(self._frames)
+        self.transport.set_protocol(cast(asyncio.Protocol, self._frames))
         if cut < len(data):
             self._frames.data_received(data[cut:])
 

@@ -188,6 +188,11 @@ def audio_message(pcm: bytes) -> bytes:
     return _AUDIO_HEAD + binascii.b2a_base64(pcm, newline=False) + _AUDIO_TAIL
 
 
+def text_message(text: str) -> bytes:
+    """Words that are to be acted on at once."""
+    return msgspec.json.encode({"realtimeInput": {"text": text}})
+
+
 @lru_cache(maxsize=16)
 def rate_of(mime_type: str) -> int:
     """Hz that `audio/pcm;rate=24000` names; 24 kHz where it names none."""
