@@ -25,7 +25,12 @@ def leg_of(told: list[object], ended: list[object]):
     from trunkline.bridge.sip.gateway_leg import Leg
 
     call = SimpleNamespace(
-        index=0, port=None, partner=None, hangup=ended.append, destroy=lambda: ended.append("destroyed")
+        index=0,
+        port=None,
+        partner=None,
+        over=False,
+        hangup=ended.append,
+        destroy=lambda: ended.append("destroyed") is None,
     )
     leg = Leg(1, call, True, "c1", link=SimpleNamespace(send=told.append, calls={1}), taken=True)
     leg.answered = leg.told_up = leg.media = True
@@ -135,6 +140,26 @@ def test_a_bye_that_nobody_answers_does_not_keep_the_worker_waiting(calls):
     assert ended[-1] == "destroyed"
     assert told == [wire.Gone(1, 200, "", "us", True)]
     assert len(calls._registry) == 0
+
+
+def test_a_call_whose_number_is_another_ones_by_now_is_destroyed_after_that_one(calls):
+    destroyed: list[str] = []
+    legs = [leg_of([], []) for _ in range(2)]
+    for number, (leg, name) in enumerate(zip(legs, ("before", "now"), strict=True), 1):
+        leg.number = number
+        leg.call.destroy = lambda name=name: (name == "now" or "now" in destroyed) and not destroyed.append(name)
+        calls._registry.add(leg)
+    for leg in legs:
+        calls._registry.destroy(leg)
+    assert destroyed == ["now", "before"]
+
+
+def test_who_is_over_is_not_hung_up(calls):
+    ended: list[object] = []
+    leg = leg_of([], ended)
+    leg.call.over = True
+    calls.end(leg, "us", 0, "")
+    assert not ended
 
 
 def test_keys_that_wait_are_bounded(calls):

@@ -164,11 +164,13 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
         self.partner: GatewayCall | None = None
         self.index = -1  # of the audio in the SDP
         self.last: Quality | None = None  # of a stream that is gone
+        self.over = False  # pjsua has said so: its number there may be another call's by now
         self.request = ""  # the REFER that pjsua handles as soon as `onCallTsxState` returns
 
     @_guarded
     def onCallState(self, prm: Any) -> None:  # noqa: N802
         info = self.getInfo()
+        self.over = info.state == DISCONNECTED
         text, sent = _text_of(prm.e)
         self.queue.put(
             self.number, State(info.state, info.lastStatusCode, clean(info.lastReason), text, sent, self.last)
@@ -255,10 +257,17 @@ class GatewayCall(pj.Call):  # type: ignore[misc]
     def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
         self.queue.put(self.number, Referred(prm.statusCode, clean(prm.reason), prm.finalNotify))
 
-    def destroy(self) -> None:
-        """For ever; hangs up what is still up. Never inside a callback, never left to a reference that goes."""
+    def destroy(self, *, at_the_end: bool = False) -> bool:
+        """For ever; hangs up what is still up. Never inside a callback, never left to a reference that goes.
+
+        False: not now. pjsua gives its number to the next INVITE as soon as it is over, maybe before we have heard of
+        either; what is still up by that number is then another call, which nobody may hang up, but at the very end.
+        """
         self.partner = self.port = None
+        if self.over and not at_the_end and self.isActive():
+            return False
         pj.Call.__swig_destroy__(self)
+        return True
 
 
 class ReferredCall(GatewayCall):

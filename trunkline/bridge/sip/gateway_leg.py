@@ -105,9 +105,10 @@ def silence(leg: Leg) -> None:
 
 
 def hang_up(leg: Leg, code: int = 0, headers: Iterable[tuple[str, str]] = (), reason: str = "") -> None:
-    """A final answer, CANCEL or BYE, by its state; nothing for a call that is over."""
-    with suppress(pj.Error):
-        leg.call.hangup(operation(code, reason, headers))
+    """A final answer, CANCEL or BYE, by its state; nothing for a call that is over, whose number may be another's."""
+    if not leg.call.over:
+        with suppress(pj.Error):
+            leg.call.hangup(operation(code, reason, headers))
 
 
 def key_of(leg: Leg, key: str, info: bool, now: float) -> wire.Digit | None:

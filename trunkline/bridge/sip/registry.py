@@ -18,6 +18,7 @@ class Registry:
         self._numbers = itertools.count(1)
         self.calls: dict[int, GatewayCall] = {}  # from the callback's first line on
         self.legs: dict[int, Leg] = {}
+        self._outlived: list[GatewayCall] = []  # over, but another call has its number in pjsua
         self._moved: dict[int, int] = {}  # a worker's word about the one is meant for the other
 
     def number(self) -> int:
@@ -61,12 +62,17 @@ class Registry:
             del self._moved[before]
         call = self.calls.pop(leg.number, None)
         if call is not None:
-            call.destroy()
+            self._destroy([call, *self._outlived])
+
+    def _destroy(self, calls: list[GatewayCall]) -> None:
+        """Those whose number is nobody's; the others with the end of whoever has it, or of the call after that."""
+        self._outlived = [call for call in calls if not call.destroy()]
 
     def destroy_all(self) -> None:
         """At the very end; calls without a leg among them."""
         for leg in self:
             self.destroy(leg)
-        for call in self.calls.values():
-            call.destroy()
+        for call in (*self.calls.values(), *self._outlived):
+            call.destroy(at_the_end=True)
         self.calls.clear()
+        self._outlived.clear()
