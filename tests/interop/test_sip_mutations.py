@@ -20,7 +20,7 @@ from trunkline.bridge.sip import messages as wire
 
 pytestmark = pytest.mark.interop
 _ = folder
-MANY = int(os.environ.get("TRUNKLINE_MUTATIONS", "8000"))
+MANY = int(os.environ.get("TRUNKLINE_MUTATIONS", "4000"))
 SEED = int(os.environ.get("TRUNKLINE_MUTATIONS_SEED", "1"))
 BATCH = 50
 BREATH_S = 0.03  # between batches
@@ -207,10 +207,16 @@ async def run(folder: Path) -> None:
               f"{before} → {after}")  # fmt: skip
         figures = await up.stopped()
         print({key: value for key, value in figures.items() if value})
-        assert figures["live"] == figures["callback_failures"] == figures.get("failed", 0) == 0
+        assert (
+            figures["live"]
+            == figures["callback_failures"]
+            == figures.get("failed", 0)
+            == figures.get("forgotten", 0)
+            == 0
+        )
         assert after.descriptors <= before.descriptors
         assert after.threads == before.threads
-        assert after.mib - before.mib < 60  # the first rush costs pools that are kept
+        assert after.mib - before.mib < 60  # what 32 s of transactions took stays malloc's (bench/results/sip.md)
 
 
 def test_mutants_harm_nobody(folder: Path) -> None:

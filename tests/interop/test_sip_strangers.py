@@ -24,7 +24,7 @@ from trunkline.bridge.sip import messages as wire
 
 pytestmark = pytest.mark.interop
 _ = folder
-CALLS, RATE, SECONDS = (int(part) for part in os.environ.get("TRUNKLINE_STRANGERS", "20 500 12").split())
+CALLS, RATE, SECONDS = (int(part) for part in os.environ.get("TRUNKLINE_STRANGERS", "20 500 6").split())
 HOME, STRANGER = ("127.0.0.1/32",), "127.0.0.9"
 USERS = ({"name": "desk", "password": "secret"},)
 
