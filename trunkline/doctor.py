@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import socket
+import tempfile
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -125,6 +126,21 @@ async def _files(configuration: Configuration) -> Finding:
     return Finding("open files", "ok", f"{soft} allowed")
 
 
+async def _temporary(configuration: Configuration) -> Finding:
+    """aiofastnet writes a certificate there for each TLS connection: without it no call reaches Gemini."""
+    try:
+        folder = Path(tempfile.gettempdir())
+        await asyncio.to_thread(_write_in, folder)
+    except OSError as wrong:
+        return Finding(
+            "temporary folder",
+            "fail",
+            f"{wrong.strerror}: {wrong.filename or tempfile.tempdir}",
+            "connections to Gemini need one that is writable: TMPDIR, or a tmpfs at /tmp",
+        )
+    return Finding("temporary folder", "ok", f"{folder} is writable")
+
+
 async def _clock(configuration: Configuration) -> Finding:
     now = datetime.now(UTC)
     if now < OLDEST_CLOCK:
@@ -191,6 +207,7 @@ LOCAL: tuple[tuple[str, Probe], ...] = (
     ("database", _database),
     ("access", _safety),
     ("open files", _files),
+    ("temporary folder", _temporary),
     ("voice", _voice),
     ("agent", _agent),
     ("TLS files", doctor_public.own_certificate),

@@ -1,6 +1,7 @@
 """What the doctor makes of what it sees: certificates, clocks, keys, and what it prints to be pasted."""
 
 import re
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -10,8 +11,9 @@ import msgspec
 import pytest
 
 from trunkline.config import Settings
+from trunkline.config_load import Configuration
 from trunkline.doctor import probes
-from trunkline.doctor_finding import Reach
+from trunkline.doctor_finding import Finding, Reach
 from trunkline.doctor_keys import VENDORS, judged, keys, looks_wrong, vendors_of
 from trunkline.doctor_paste import paste
 from trunkline.doctor_public import certificate_finding, clock_finding, ours, strangers_finding, way_of
@@ -170,3 +172,14 @@ def test_where_twilio_signs_no_secret_stands_in_an_address(tmp_path: Path) -> No
     text = "\n".join(paste(msgspec.convert(tree, Settings)))
     assert "https://YOUR-HOST/answer/twilio   HTTP POST" in text
     assert "0" * 32 not in text
+
+
+async def test_a_temporary_folder_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    look, here = dict(probes(Reach.LOCAL))["temporary folder"], Configuration(Settings())
+    good = await look(here)
+    assert isinstance(good, Finding)
+    assert good.status == "ok"
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    found = await look(here)
+    assert isinstance(found, Finding)
+    assert (found.status, "/proc/nowhere" in found.text, "TMPDIR" in found.then) == ("fail", True, True)
