@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from tests.peers.sip.rig import (
-    INVITE,
     SDP,
     TALK,
     ack,
@@ -13,7 +12,6 @@ from tests.peers.sip.rig import (
     gateway,
     inside,
     needs,
-    ok,
     pause,
     recv,
     request,
@@ -25,7 +23,7 @@ from trunkline.bridge.sip.sip_text import Address, SipText
 
 pytestmark = pytest.mark.peers
 BYE = [inside("BYE", cseq=9), recv(200)]
-_ = (folder, INVITE, ok, pause)
+_ = folder  # a fixture, asked for by its name
 
 
 @pytest.fixture(autouse=True)

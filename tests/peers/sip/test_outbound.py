@@ -9,7 +9,6 @@ from tests.peers.sip.rig import (
     PATIENCE_S,
     SDP,
     TALK,
-    ack,
     folder,
     free_port,
     from_callee,
@@ -26,7 +25,7 @@ from trunkline.bridge.sip import messages as wire
 
 pytestmark = pytest.mark.peers
 ANSWER = [recv("INVITE"), reply(180, "Ringing"), reply(200, "OK", "X-Who: me", body=SDP), recv("ACK")]
-_ = (folder, ack)
+_ = folder  # a fixture, asked for by its name
 
 
 @pytest.fixture(autouse=True)
