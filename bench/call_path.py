@@ -111,7 +111,7 @@ class NullSession:
     async def hear(self, frame: AudioFrame, far_dbov: float = 0.0) -> None:
         self.frames += 1
 
-    def hear_now(self, frame: AudioFrame, far_dbov: float = 0.0) -> None:
+    def hear_now(self, frame: AudioFrame) -> None:
         self.frames += 1
 
     async def _word(self, *_: Any) -> None: ...

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["TRUNKLINE_COMPILED_NOW"] = os.environ.pop("TRUNKLINE_COMPILED", "")  # asked for below
@@ -23,6 +24,8 @@ from trunkline import compiled  # noqa: E402
 
 CAN, NO_MYPYC, CANNOT = 5, 4, 3
 KEPT = 3  # builds: a service that runs may yet load from an older one
+_TRIAL = ("-m", "bench.frame_path", "--who", "service", "--kinds", "both,up,down", "--rounds", "1", "--frames", "2000")
+_FLAGS: set[str] = set()  # of one build and not of the next
 _CHECK = """
 import importlib, pathlib, sys
 from trunkline import compiled
@@ -47,10 +50,9 @@ def look() -> tuple[int, str]:
     return CAN, mypyc.build.__name__
 
 
-def compile_into(build: Path, work: Path) -> None:
-    """All modules as one library and a small extension each."""
+def compile_into(build: Path, work: Path, digest: str) -> None:
+    """All modules as one library and a small extension each; twice, where the compiler can learn from a run."""
     from mypyc.build import mypycify
-    from setuptools import setup
 
     os.chdir(ROOT)  # where mypy's settings are
     sources = [str(compiled.source(module).relative_to(ROOT)) for module in compiled.MODULES]
@@ -58,8 +60,31 @@ def compile_into(build: Path, work: Path) -> None:
     extensions = mypycify(
         options, opt_level="2", debug_level="0", group_name=compiled.GROUP, target_dir=str(work / "c")
     )
+    learned = str(work / "learned")
+    try:
+        trial = work / "trial" / digest
+        _build(extensions, trial, work, f"-fprofile-generate={learned}", "-fprofile-update=atomic")
+        (trial / "complete").touch()
+        subprocess.run(  # noqa: S603 - ourselves
+            [sys.executable, *_TRIAL], check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
+            env={**os.environ, "TRUNKLINE_COMPILED": str(trial.parent)},
+        )  # fmt: skip
+        _build(extensions, build, work, f"-fprofile-use={learned}", "-fprofile-correction", "-Wno-missing-profile")
+    except (Exception, SystemExit) as error:  # another compiler than GCC, or no bench
+        print(f"without a trial run: {error}", file=sys.stderr)
+        shutil.rmtree(build, ignore_errors=True)
+        _build(extensions, build, work, "-Os")
+
+
+def _build(extensions: list[Any], build: Path, work: Path, *flags: str) -> None:
+    from setuptools import setup
+
+    for extension in extensions:
+        extension.extra_compile_args = [*(f for f in extension.extra_compile_args if f not in _FLAGS), *flags]
+        extension.extra_link_args = [flag for flag in flags if flag.startswith("-fprofile-generate")]
+    _FLAGS.update(flags)
     os.chdir(work)  # where no pyproject.toml is
-    arguments = ["-q", "build_ext", "--build-lib", str(build), "--build-temp", str(work / "o")]
+    arguments = ["-q", "build_ext", "--force", "--build-lib", str(build), "--build-temp", str(work / "o")]
     setup(name=compiled.GROUP, packages=[], ext_modules=extensions, script_args=arguments)
 
 
@@ -68,7 +93,7 @@ def make(where: Path, digest: str) -> None:
     where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=where, prefix=".making-") as folder:
         build = Path(folder) / "build"
-        compile_into(build, Path(folder))
+        compile_into(build, Path(folder), digest)
         if digest != compiled.digest():
             raise SystemExit("a source was edited meanwhile: compile again")
         subprocess.run([sys.executable, "-c", _CHECK, str(build)], check=True, cwd=ROOT)  # noqa: S603 - ourselves

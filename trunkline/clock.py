@@ -6,6 +6,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 
+def until_beat(now: float, every_s: float) -> float:
+    """Seconds to the next whole multiple of `every_s`, or the one behind it where that is less than half away: whoever
+    looks at something regularly looks at the same moments as all others, and together they wake the process once."""
+    wait = every_s - now % every_s
+    return wait if wait >= every_s / 2 else wait + every_s
+
+
 class Clock(Protocol):
     """Where a shell reads the time and waits for it."""
 

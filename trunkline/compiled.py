@@ -21,6 +21,10 @@ GROUP = "trunkline_compiled"  # mypyc's name for the library in which all module
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # Python's version, the machine, the C library
 MODULES = (
     "websocket_frames",
+    "codecs.frame",
+    "bridge.wire_audio",
+    "ai.reply_audio",
+    "calls.pieces",
     "bridge.channel",
     "bridge.rate",
     "bridge.timers",

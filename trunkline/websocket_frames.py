@@ -26,11 +26,10 @@ _DATA = frozenset({TEXT, BINARY})
 _CONTROL = frozenset({CLOSE, PING, PONG})
 _MOST_CONTROL = 125  # bytes (5.5)
 _SENT_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})  # what an endpoint may put in a close frame (7.4.1)
-_WHOLE_TEXT: Final = 0x80 | TEXT
+WHOLE_TEXT: Final = 0x80 | TEXT  # a first byte: all of a text message, no extension
 _WHOLE_BINARY: Final = 0x80 | BINARY
 _MASKS: Final = 1024  # fetched at once: the kernel's randomness costs its call, not its bytes
 _short, _middle, _long = struct.Struct("!BB").pack, struct.Struct("!BBH").pack, struct.Struct("!BBQ").pack
-_made = tuple.__new__  # a Message without the detour over its own __new__: a third of the cost
 
 
 class Message(NamedTuple):
@@ -65,20 +64,19 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> Sequence[Message]:
-        """Everything that these bytes complete, in order. Raises FrameError; its `before` is what came before it."""
+    def whole(self, data: bytes) -> bytes | None:
+        """The payload, where these bytes are one whole message and nothing else, as nearly always: of a text where
+        data[0] is WHOLE_TEXT, else binary. None: `feed` them."""
         begins = self._begins
         if len(data) > begins and data[1] == self._usual_length and not self._rest and not self._opcode:
             first, size = data[0], data[2] << 8 | data[3]
-            whole = first in (_WHOLE_TEXT, _WHOLE_BINARY)
-            if whole and len(data) == begins + size and size <= self._most:
+            if len(data) == begins + size and size <= self._most and first in (WHOLE_TEXT, _WHOLE_BINARY):
                 payload = data[begins:]
-                if self._masked:
-                    payload = apply_mask(payload, data[4:8])
-                return (_made(Message, (first & 0x0F, payload)),)
-        return self._feed(data)
+                return apply_mask(payload, data[4:8]) if self._masked else payload
+        return None
 
-    def _feed(self, data: bytes) -> Sequence[Message]:
+    def feed(self, data: bytes) -> Sequence[Message]:
+        """Everything that these bytes complete, in order. Raises FrameError; its `before` is what came before it."""
         if self._rest:
             self._rest.append(data)
             self._has += len(data)
@@ -127,7 +125,7 @@ class FrameReader:
         payload = data[after - size : after]
         if self._masked:
             payload = apply_mask(payload, data[begins : begins + 4])
-        if first == _WHOLE_TEXT and not self._opcode:  # nearly all there is
+        if first == WHOLE_TEXT and not self._opcode:  # nearly all there is
             found.append(Message(TEXT, payload))
         else:
             self._take(first, payload, found)

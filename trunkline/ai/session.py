@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NewType, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-import msgspec
-
+from trunkline.ai.reply_audio import ReplyAudio as ReplyAudio
+from trunkline.ai.reply_audio import ReplyId as ReplyId
 from trunkline.ai.tools import Json, Tool, ToolResult
 from trunkline.codecs.frame import AudioFrame
-
-ReplyId = NewType("ReplyId", str)  # unique within a session
 
 SILENT_DBOV = -96.0
 
@@ -70,13 +68,6 @@ class ReplyText:
 
     reply: ReplyId
     text: str
-
-
-class ReplyAudio(msgspec.Struct, frozen=True, gc=False):
-    """Speech of a reply, in order, any length. A struct, as the one event that comes fifty times a second."""
-
-    reply: ReplyId
-    frame: AudioFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +206,9 @@ class SpeaksStraight(Protocol):
 
 @runtime_checkable
 class HearsStraight(Protocol):
-    """A session whose `hear` never waits."""
+    """A session whose `hear` never waits, and has no use for how loud the far end is: its vendor judges echo."""
 
-    def hear_now(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
+    def hear_now(self, frame: AudioFrame) -> None:
         """As `hear`."""
         ...
 

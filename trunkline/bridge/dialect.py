@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-import msgspec
-
 from trunkline.bridge.leg import Direction, Oddity
+from trunkline.bridge.wire_audio import WireAudio as WireAudio
 from trunkline.codecs.codec import Codec
 
 
@@ -24,17 +23,6 @@ class StreamStarted:
     to: str
     codec: Codec
     parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-class WireAudio(msgspec.Struct, frozen=True, gc=False):
-    """The caller's voice: payload of the stream's codec, any size. `at_ms` is the carrier's stream time or None.
-
-    A struct, as the one event that comes fifty times a second: made for a fifth of a frozen dataclass' cost.
-    """
-
-    payload: bytes
-    at_ms: int | None = None
-    lost: int = 0  # messages known missing just before this one, by sequence number
 
 
 @dataclass(frozen=True, slots=True)

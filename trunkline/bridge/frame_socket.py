@@ -19,6 +19,7 @@ from trunkline.websocket_frames import (
     PING,
     PONG,
     TEXT,
+    WHOLE_TEXT,
     FrameError,
     FrameReader,
     close_of,
@@ -130,6 +131,9 @@ class FrameSocket:
         """Bytes off the wire."""
         if self._holding:
             self._bytes += data
+        elif self._listener is not None and (payload := self._frames.whole(data)) is not None:  # nearly always
+            if self._took(TEXT if data[0] == WHOLE_TEXT else BINARY, payload) or self._listener is None:
+                self._pause()
         elif len(data) > SLICE:
             self._bytes = data
             self._slice()
@@ -154,10 +158,7 @@ class FrameSocket:
             found = self._frames.feed(data)
         except FrameError as error:
             found, self._error = error.before, error
-        if len(found) == 1 and self._error is None and self._listener is not None:  # nearly always
-            if self._took(*found[0]) or self._listener is None:
-                self._pause()
-        elif found or self._error is not None:
+        if found or self._error is not None:
             self._tell(iter(found))
 
     def _tell(self, found: Iterator[Frame]) -> None:

@@ -116,7 +116,7 @@ class Ears:
         if self._tap is not None:
             self._tap.caller(now, frame.pcm)
         try:
-            session.hear_now(self._converted(frame, now), self._far_dbov(now))
+            session.hear_now(self._converted(frame, now))
         except ProviderError as exc:
             self._deaf(exc)
         return True

@@ -17,6 +17,7 @@ from trunkline.codecs.resample import Resampler
 
 FAR_WINDOW_S = 0.45  # echo of what the ear was given comes back within this
 MARK_EVERY_S = 1.0
+MOST_UNHEARD = 64  # payloads of which nobody asked how loud they were; older ones go as newer ones come
 _LONGEST_MESSAGE_MS = 100
 
 
@@ -27,18 +28,27 @@ def message_frames(frame_ms: int, lead_s: float) -> int:
 
 
 class FarLevel:
-    """How loud the caller's ear was given our voice, by a clock of what plays when. Pure; times in s."""
+    """How loud the caller's ear was given our voice, by a clock of what plays when. Pure; times in s.
 
-    def __init__(self) -> None:
-        self._coming: deque[tuple[float, float, float]] = deque()  # (begins, ends, dBov), not overlapping
+    Looking for the level costs more than the piece's way to the wire, and a model that judges echo itself never asks:
+    so only what is asked about is measured."""
+
+    def __init__(self, level: Callable[[bytes], float]) -> None:
+        """level: of a payload, dBov."""
+        self._level = level
+        self._coming: deque[tuple[float, float, bytes]] = deque()  # (begins, ends, payload), not overlapping
         self._played: deque[tuple[float, float]] = deque()  # (ends, dBov) of what began: later and quieter to the right
         self.plays_until = 0.0
 
-    def gave(self, now: float, seconds: float, level_dbov: float) -> float:
+    def gave(self, now: float, seconds: float, payload: bytes) -> float:
         """A payload went on the wire. Returns when it begins to be heard."""
-        begins = max(now, self.plays_until)
+        coming, begins = self._coming, self.plays_until
+        if begins < now:
+            begins = now
         self.plays_until = begins + seconds
-        self._coming.append((begins, self.plays_until, level_dbov))
+        coming.append((begins, self.plays_until, payload))
+        if len(coming) > MOST_UNHEARD and coming[0][1] < now - FAR_WINDOW_S:
+            coming.popleft()
         return begins
 
     def cut(self, now: float, dropped_s: float) -> float:
@@ -47,8 +57,8 @@ class FarLevel:
         while self._coming and self._coming[-1][0] >= self.plays_until:
             self._coming.pop()
         if self._coming:
-            begins, ends, level = self._coming[-1]
-            self._coming[-1] = (begins, min(ends, self.plays_until), level)
+            begins, ends, payload = self._coming[-1]
+            self._coming[-1] = (begins, min(ends, self.plays_until), payload)
         elif self._played:
             ends, level = self._played[-1]
             self._played[-1] = (min(ends, self.plays_until), level)
@@ -61,7 +71,8 @@ class FarLevel:
         the loudest: each frame of the caller asks for it."""
         coming, played = self._coming, self._played
         while coming and coming[0][0] <= now:
-            _, ends, level = coming.popleft()
+            _, ends, payload = coming.popleft()
+            level = self._level(payload)
             while played and played[-1][1] <= level:
                 played.pop()
             played.append((ends, level))
@@ -110,7 +121,7 @@ class Mouth:
         self._idle = False  # nothing to say: whoever brings something says it
         self._labels = 0
         self._marked_at = 0.0
-        self.far = FarLevel()
+        self.far = FarLevel(self._codec.level)
 
     def wake(self) -> None:
         """Something waits in playout. Where there is room for it, it is on the wire when this returns."""
@@ -160,6 +171,6 @@ class Mouth:
         if payload:
             self._leg.send(payload)
         now, codec = self._now(), self._codec
-        starts = self.far.gave(now, len(payload) / codec.bytes_per_second, codec.level(payload))
+        starts = self.far.gave(now, len(payload) / codec.bytes_per_second, payload)
         marked = piece.first or piece.last or now - self._marked_at >= MARK_EVERY_S
         self._gave(Given(piece, now, starts, self.mark() if marked else ""))

@@ -14,7 +14,7 @@ from trunkline.calls.speech import Begun, Reply, Speech
 from trunkline.clock import Clock
 from trunkline.errors import ProviderError
 
-MOST_PAST_MIND = 32  # pieces of speech in a row that need no decision
+MOST_PAST_MIND = 200  # pieces of speech in a row that need no decision
 TELL_S = 2.0  # a session must take a word within this
 MOST_EARLY_KEYS = 32
 

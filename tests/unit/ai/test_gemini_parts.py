@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from trunkline.ai.gemini.faults import of_close, of_status
 from trunkline.ai.gemini.lease import Lease
+from trunkline.ai.gemini.sdk_link import audio_message
 from trunkline.ai.gemini.setup import CURRENT, current_model, make_config
 from trunkline.ai.gemini.tape import BYTES_PER_S, Tape
 from trunkline.ai.gemini.turns import FINAL_S, STALE_S, Turns
-from trunkline.ai.gemini.wire import GoAway, Resumption, audio_message, decode, rate_of, seconds_of, text_message
+from trunkline.ai.gemini.wire import GoAway, Resumption, decode, rate_of, seconds_of, text_message
 from trunkline.ai.session import (
     AiEvent,
     Brief,

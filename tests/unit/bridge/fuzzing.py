@@ -210,7 +210,7 @@ def check(event: Any, seen: Counter[Any]) -> None:
             assert kind in ODDITIES
             assert len(detail) <= 200
             seen[kind] += 1
-        case WireAudio(payload, at_ms, lost):
+        case WireAudio(payload=payload, at_ms=at_ms, lost=lost):
             assert type(payload) is bytes
             assert payload
             assert at_ms is None or type(at_ms) is int

@@ -215,9 +215,9 @@ def test_positions_become_wire_times_within_what_is_remembered() -> None:
 
 
 def test_the_far_level_follows_what_plays_not_what_was_sent() -> None:
-    far = FarLevel()
-    assert far.gave(10.0, 0.2, -40) == 10.0
-    assert far.gave(10.0, 0.2, -20) == pytest.approx(10.2)
+    far = FarLevel(lambda payload: -float(payload[0]))
+    assert far.gave(10.0, 0.2, b"\x28") == 10.0
+    assert far.gave(10.0, 0.2, b"\x14") == pytest.approx(10.2)
     assert far.loudest(10.1) == -40
     assert far.loudest(10.25) == -20
     assert far.loudest(10.8) == -20
@@ -225,9 +225,9 @@ def test_the_far_level_follows_what_plays_not_what_was_sent() -> None:
 
 
 def test_what_was_cut_is_not_loud() -> None:
-    far = FarLevel()
-    far.gave(0.0, 0.1, -40)
-    far.gave(0.0, 0.1, -10)
+    far = FarLevel(lambda payload: -float(payload[0]))
+    far.gave(0.0, 0.1, b"\x28")
+    far.gave(0.0, 0.1, b"\x0a")
     assert far.cut(0.05, 0.15) == pytest.approx(0.05)
     assert far.loudest(0.3) == -40
 

@@ -146,6 +146,13 @@ class Channel:
         """Of asyncio.Protocol."""
         if self._deaf:
             return
+        payload = self._reader.whole(data)
+        if payload is not None:  # nearly always
+            self._hand(payload)
+            return
+        self._several(data)
+
+    def _several(self, data: bytes) -> None:
         wrong: FrameError | None = None
         try:
             found = self._reader.feed(data)

@@ -21,7 +21,7 @@ from trunkline.ai.gemini.tape import BYTES_PER_S
 from trunkline.ai.gemini.tries import Tries
 from trunkline.ai.gemini.turns import Turns
 from trunkline.ai.gemini.voice import Voice
-from trunkline.ai.gemini.wire import INPUT_RATE, OUTPUT_RATE, ServerMessage, decode
+from trunkline.ai.gemini.wire import INPUT_RATE, NO_VOICE, OUTPUT_RATE, ServerMessage, decode, read_voice
 from trunkline.ai.session import (
     SILENT_DBOV,
     AiEvent,
@@ -35,7 +35,7 @@ from trunkline.ai.session import (
     Usage,
 )
 from trunkline.ai.tools import ToolResult
-from trunkline.clock import Clock
+from trunkline.clock import Clock, until_beat
 from trunkline.codecs.frame import AudioFrame
 from trunkline.config import Gemini
 from trunkline.errors import ProtocolError, UsageError
@@ -126,9 +126,9 @@ class GeminiSession:
 
     async def hear(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
         """See `hear_now`."""
-        self.hear_now(frame, far_dbov)
+        self.hear_now(frame)
 
-    def hear_now(self, frame: AudioFrame, far_dbov: float = SILENT_DBOV) -> None:
+    def hear_now(self, frame: AudioFrame) -> None:
         """Sent at once, or kept and sent later; never waits. UsageError for another rate."""
         if frame.rate != INPUT_RATE:
             raise UsageError(f"frame.rate: {frame.rate} Hz given, {INPUT_RATE} Hz wanted")
@@ -290,6 +290,17 @@ class GeminiSession:
     def _take(self, raw: bytes) -> bool:
         """One message, where it arrives; True when nobody wants another."""
         try:
+            voice = read_voice(raw)
+        except NO_VOICE:
+            return self._take_any(raw)
+        events: list[AiEvent] = []
+        for part in voice.server_content.model_turn.parts:
+            self._turns.voice(part.inline_data, self._now(), events)
+        self._emit(events)
+        return self._out.over
+
+    def _take_any(self, raw: bytes) -> bool:
+        try:
             message = decode(raw)
         except ProtocolError as error:
             self.counters["odd_messages"] += 1
@@ -336,7 +347,7 @@ class GeminiSession:
     async def _tick(self, link: Link) -> None:
         """What time brings about, whatever the server does."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(until_beat(self._now(), TICK_S))
             now = self._now()
             self._emit(self._turns.tick(now))
             self._voice.tape.settle(self._turns.settled_s)

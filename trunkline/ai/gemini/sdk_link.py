@@ -1,9 +1,10 @@
 """A connection as a session uses it. Past google-genai, on its connection's own frames: the caller's voice and our
 words to the model. By it: the past, and tools' results."""
 
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from google.genai import types
 from google.genai.live import AsyncSession
@@ -12,8 +13,16 @@ from websockets.exceptions import ConnectionClosed
 from trunkline.ai.gemini.channel import Channel, Ended, Take
 from trunkline.ai.gemini.faults import Broken, of_close
 from trunkline.ai.gemini.past import Role
-from trunkline.ai.gemini.wire import audio_message, text_message
+from trunkline.ai.gemini.wire import INPUT_RATE, text_message
 from trunkline.ai.tools import ToolResult
+
+_AUDIO_HEAD: Final = f'{{"realtimeInput":{{"audio":{{"mimeType":"audio/pcm;rate={INPUT_RATE}","data":"'.encode()
+_AUDIO_TAIL: Final = b'"}}}'
+
+
+def audio_message(pcm: bytes) -> bytes:
+    """The caller's voice as the server wants it. pcm: s16le, 16 kHz, any length."""
+    return _AUDIO_HEAD + b2a_base64(pcm, newline=False) + _AUDIO_TAIL
 
 
 class SdkLink:

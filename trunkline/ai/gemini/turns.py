@@ -57,17 +57,15 @@ class Turns:
         self.link = self.turn = 0  # connections, turns so far
         self._stall_s = stall_s
         self._patience = Patience(stall_s)
-        self._replies = 0
         self._reply: Reply | None = None
-        self._answered = 0  # newest turn whose first answer was heard
+        self._replies = self._answered = 0  # so far; newest turn whose first answer was heard
         self._drains_until: float | None = None  # all was produced, the vendor thinks that it still plays
         self._stale_until = 0.0
         self._busy = False  # more may follow without the caller
         self._caller_open = False
         self._onset_s = 0.0  # of the caller's newest turn
         self._settled_s = -1.0  # the caller's speech before this is dealt with
-        self._said = ""
-        self._said_at = 0.0
+        self._said, self._said_at = "", 0.0
         self._said_line: Line | None = None
         self._final_at: float | None = None
         self._early = ""  # the caller's words while the model speaks
@@ -108,7 +106,7 @@ class Turns:
         if content.model_turn is not None:
             for part in content.model_turn.parts or ():
                 if part.inline_data is not None and not part.thought:
-                    self._audio(part.inline_data, now, out)
+                    self.voice(part.inline_data, now, out)
         if content.interaction_status:
             self._busy = content.interaction_status == "IN_PROGRESS"
         if content.generation_complete and self._reply is not None:
@@ -202,7 +200,9 @@ class Turns:
 
     # ── the model ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _audio(self, blob: Blob, now: float, out: list[AiEvent]) -> None:
+    def voice(self, blob: Blob, now: float, out: list[AiEvent]) -> None:
+        """Some speech of the model."""
+        self._message_at = now
         if not blob.data or not (reply := self._speaking(now, out)):
             return
         if event := reply.audio(blob.data, rate_of(blob.mime_type), now):
