@@ -47,8 +47,11 @@ def read(chunks: Sequence[bytes], *, masked: bool = True, most: int = MOST) -> t
     found: list[Message] = []
     reader = FrameReader(masked=masked, most_bytes=most)
     try:
-        for chunk in chunks:
-            found += reader.feed(chunk)
+        for chunk in chunks:  # as both our sockets do it
+            if (payload := reader.whole(chunk)) is not None:
+                found.append(Message(chunk[0] & 0x0F, payload))
+            else:
+                found += reader.feed(chunk)
     except FrameError as error:
         return [*found, *error.before], error.close_code
     return found, 0

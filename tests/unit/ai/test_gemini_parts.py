@@ -16,7 +16,16 @@ from trunkline.ai.gemini.sdk_link import audio_message
 from trunkline.ai.gemini.setup import CURRENT, current_model, make_config
 from trunkline.ai.gemini.tape import BYTES_PER_S, Tape
 from trunkline.ai.gemini.turns import FINAL_S, STALE_S, Turns
-from trunkline.ai.gemini.wire import GoAway, Resumption, decode, rate_of, seconds_of, text_message
+from trunkline.ai.gemini.wire import (
+    NO_VOICE,
+    GoAway,
+    Resumption,
+    decode,
+    rate_of,
+    read_voice,
+    seconds_of,
+    text_message,
+)
 from trunkline.ai.session import (
     AiEvent,
     Brief,
@@ -92,6 +101,38 @@ def test_unknown_messages_and_errors_in_band_are_told_apart() -> None:
     assert decode(b'{"error":{"code":429,"message":"slow down"}}').complaint == "429 slow down"
     assert decode(b'{"code":429,"message":"quota"}').complaint == "429 quota"
     assert decode(b'{"goAway":{}}').known
+
+
+VOICE = '{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"AAAA"}}'
+
+
+@pytest.mark.parametrize(
+    ("inside", "alone"),
+    [
+        ('{"parts":[<voice>]}', True),
+        ('{"role":"model","parts":[<voice>,<voice>]}', True),
+        ('{"parts":[]}', True),
+        ('{"parts":[{"text":"Hello."}]}', False),
+        ('{"parts":[<voice>,{"text":"Hello."}]}', False),
+        ('{"parts":[{"thought":true,"inlineData":{"data":"AAAA"}}]}', False),
+        ('{"parts":[<voice>]},"turnComplete":true', False),
+        ('{"parts":[<voice>]},"outputTranscription":{"text":"Hello."}', False),
+        ('{"parts":[<voice>]}},"usageMetadata":{"totalTokenCount":7', False),
+        ('{"parts":[{"inlineData":{"data":"AAA"}}]}', False),
+    ],
+)
+def test_a_message_of_nothing_but_speech_means_the_same_read_alone(inside: str, alone: bool) -> None:
+    raw = f'{{"serverContent":{{"modelTurn":{inside.replace("<voice>", VOICE)}}}}}'.encode()
+    whole = decode(raw).server_content
+    assert whole is not None
+    assert whole.model_turn is not None
+    try:
+        voice = read_voice(raw).server_content.model_turn.parts
+    except NO_VOICE:
+        assert not alone, "the quick way is not taken"
+        return
+    assert alone, "something was left out"
+    assert [part.inline_data for part in voice] == [part.inline_data for part in whole.model_turn.parts or ()]
 
 
 def test_rates_and_durations() -> None:
