@@ -44,7 +44,7 @@ ${bold}Serving${off} on http://$near:$PORT. Ctrl-C stops. In another terminal, t
 NEXT
 # Behind the demonstration, on time that nobody else wants: the next start is the cheaper one.
 if ! scripts/compile.sh look; then
-    say "${dim}Meanwhile, once, what carries each frame is compiled (a minute or two); the next start runs it.${off}"
+    say "${dim}Meanwhile, once, what carries each frame is compiled (some three minutes); the next start runs it.${off}"
     setsid nice -n 19 scripts/compile.sh >>"$DATA_DIR/compile.log" 2>&1 &
     compiling=$!
 fi

@@ -66,6 +66,7 @@ ENV_NAMES: tuple[EnvName, ...] = (
     EnvName("GOOGLE_API_KEY", secret=True, used_by="profile gemini: the key where the other is not set"),
     EnvName("TRUNKLINE_CONFIG", used_by="the loader: path of the configuration file"),
     EnvName("TRUNKLINE_API_KEY", secret=True, used_by="the command line as a client"),
+    EnvName("TRUNKLINE_COMPILED", used_by="every start: off interprets; else where builds are looked for"),
     EnvName("DEMO", used_by="make run: off leaves the demonstration call out"),
     *(EnvName(name) for name in _LATER.split()),
     *(EnvName(name, secret=True) for name in _LATER_SECRETS.split()),
