@@ -81,6 +81,7 @@ class Ends:
         self.hello = [self.speaker.connected(), self.speaker.start()]
         self.from_carrier: Callable[[bytes], Any]
         self.from_gemini: Callable[[bytes], Any]
+        self.linked = asyncio.Event()  # the service's connection to Gemini is there
 
 
 class NullProvider:
@@ -101,6 +102,7 @@ class NullProvider:
         async def dial(handle: str, history: bool, limit_s: float) -> AsyncIterator[SdkLink]:
             channel = Channel(self._ends.gemini, lambda _: None)  # type: ignore
             self._ends.from_gemini = channel.data_received
+            self._ends.linked.set()
             yield SdkLink(NullSdk(), channel)  # type: ignore
 
         async with open_gemini(Gemini(stall_s=1e6), brief, self._clock, dial) as session:
@@ -124,7 +126,9 @@ async def service(ends: Ends, clock: HandClock) -> AsyncIterator[None]:
         loop.call_soon(ends.from_carrier, client_frame(TEXT, text.encode()))
     async with open_media_leg(socket, profile(Twilio()), {}, clock=clock) as leg:
         call = loop.create_task(board.attend(leg))
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(30):
+            await ends.linked.wait()
+        await asyncio.sleep(0.4)
         yield
         call.cancel()
         await asyncio.wait([call])

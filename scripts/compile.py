@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from trunkline import compiled  # noqa: E402
 
 CAN, NO_MYPYC, CANNOT = 5, 4, 3
 KEPT = 3  # builds: a service that runs may yet load from an older one
+TRIAL_S = 300.0
+LEFT_S = 86_400.0  # a folder of a compiler that was killed is nobody's after this
 _TRIAL = ("-m", "bench.frame_path", "--who", "service", "--kinds", "both,up,down", "--rounds", "1", "--frames", "2000")
 _FLAGS: set[str] = set()  # of one build and not of the next
 _CHECK = """
@@ -67,8 +70,10 @@ def compile_into(build: Path, work: Path, digest: str) -> None:
         (trial / "complete").touch()
         subprocess.run(  # noqa: S603 - ourselves
             [sys.executable, *_TRIAL], check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
-            env={**os.environ, "TRUNKLINE_COMPILED": str(trial.parent)},
+            env={**os.environ, "TRUNKLINE_COMPILED": str(trial.parent)}, timeout=TRIAL_S,
         )  # fmt: skip
+        if not any(Path(learned).rglob("*.gcda")):  # GCC would lay out by what it does not know, and not say so
+            raise RuntimeError("the trial run left nothing to learn from")
         _build(extensions, build, work, f"-fprofile-use={learned}", "-fprofile-correction", "-Wno-missing-profile")
     except (Exception, SystemExit) as error:  # another compiler than GCC, or no bench
         print(f"without a trial run: {error}", file=sys.stderr)
@@ -91,6 +96,9 @@ def _build(extensions: list[Any], build: Path, work: Path, *flags: str) -> None:
 def make(where: Path, digest: str) -> None:
     """A build of these sources in `where`, tried before it counts."""
     where.mkdir(parents=True, exist_ok=True)
+    for left in where.glob(".making-*"):
+        if left.stat().st_mtime < time.time() - LEFT_S:
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=where, prefix=".making-") as folder:
         build = Path(folder) / "build"
         compile_into(build, Path(folder), digest)

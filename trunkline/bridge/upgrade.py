@@ -52,6 +52,9 @@ async def upgraded(request: web.Request, *, most_bytes: int) -> tuple[web.Stream
     protocol.keep_alive(False)
 
     def begin(parser: FrameSocket) -> None:
+        if protocol.transport is None:  # reset before anybody listened: aiohttp told nobody
+            parser.feed_eof()
+            return
         protocol.set_parser(cast(Any, parser))  # what came already, and the end
         if not transport.is_closing():
             transport.set_protocol(_Past(protocol, parser))

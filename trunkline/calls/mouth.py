@@ -47,7 +47,7 @@ class FarLevel:
             begins = now
         self.plays_until = begins + seconds
         coming.append((begins, self.plays_until, payload))
-        if len(coming) > MOST_UNHEARD and coming[0][1] < now - FAR_WINDOW_S:
+        while len(coming) > MOST_UNHEARD and coming[0][1] < now - FAR_WINDOW_S:
             coming.popleft()
         return begins
 

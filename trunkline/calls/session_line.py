@@ -96,7 +96,7 @@ class SessionLine:
 
     def _spoke(self, number: int, item: ReplyAudio) -> bool:
         """Speech is no decision: while the mind has nothing else to do, it goes where the mind would put it. A burst
-        goes through the mind now and then, so that the bound of its inbox holds for whoever sends it."""
+        goes through the mind now and then, so that what is said and what is decided keep step."""
         if not self._inbox.idle or number != self.number or self.past_mind >= MOST_PAST_MIND:
             return False
         self.past_mind += 1

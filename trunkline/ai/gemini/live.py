@@ -293,8 +293,11 @@ class GeminiSession:
             voice = read_voice(raw)
         except NO_VOICE:
             return self._take_any(raw)
+        parts = voice.server_content.model_turn.parts
+        if not parts:  # a sign of life, if no more
+            return self._take_any(raw)
         events: list[AiEvent] = []
-        for part in voice.server_content.model_turn.parts:
+        for part in parts:
             self._turns.voice(part.inline_data, self._now(), events)
         self._emit(events)
         return self._out.over
