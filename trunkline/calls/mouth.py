@@ -30,8 +30,8 @@ def message_frames(frame_ms: int, lead_s: float) -> int:
 class FarLevel:
     """How loud the caller's ear was given our voice, by a clock of what plays when. Pure; times in s.
 
-    Looking for the level costs more than the piece's way to the wire, and a model that judges echo itself never asks:
-    so only what is asked about is measured."""
+    A level takes decoding the payload, and a model that judges echo itself never asks: only what is asked about is
+    measured."""
 
     def __init__(self, level: Callable[[bytes], float]) -> None:
         """level: of a payload, dBov."""
@@ -68,7 +68,7 @@ class FarLevel:
         """dBov, the maximum over the last 450 ms; -96 when nothing was heard.
 
         What has begun by now joins what was heard. It hides what is older and no louder, so that the first of them is
-        the loudest: each frame of the caller asks for it."""
+        the loudest: with a session that wants it, each frame of the caller asks."""
         coming, played = self._coming, self._played
         while coming and coming[0][0] <= now:
             _, ends, payload = coming.popleft()
